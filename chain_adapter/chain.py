@@ -78,6 +78,14 @@ class Family(StrEnum):
     MEMO = "memo"  # one shared address, the memo names the owner; a lock is a sequence
 
 
+class Proof(StrEnum):
+    """Whether a token deposit is held against the balance difference of its block."""
+
+    WHEN_POSSIBLE = "when_possible"  # made while the node still has the state
+    REQUIRED = "required"  # a deposit without it is held
+    OFF = "off"
+
+
 @dataclass(frozen=True, slots=True)
 class Asset:
     """One asset as configured. `contract` is None for the main coin."""
@@ -85,6 +93,7 @@ class Asset:
     name: str
     contract: str | None
     decimals: int
+    proof: Proof = Proof.WHEN_POSSIBLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,15 +359,6 @@ class Plugin(Protocol):
     def open(
         self, settings: Any, assets: Mapping[str, Asset], endpoint: str | None, gate: Gate
     ) -> Chain: ...
-
-
-@dataclass(frozen=True, slots=True)
-class MadeAsset:
-    """A token that a devnet has deployed for tests."""
-
-    name: str
-    contract: str
-    decimals: int
 
 
 class Devnet(Protocol):
