@@ -22,7 +22,11 @@ compile() {
 compile requirements.in -o requirements.lock
 compile requirements-run.in -c requirements.lock -o requirements-run.lock
 
-npm install --package-lock-only --ignore-scripts --no-audit --no-fund
+# Apart from node_modules: with one beside it, npm forgets the binaries of the other platforms.
+mkdir "$tool/npm"
+cp package.json .npmrc "$tool/npm/"
+(cd "$tool/npm" && npm install --package-lock-only --ignore-scripts --no-audit --no-fund)
+cp "$tool/npm/package-lock.json" .
 node -e '
   const fs = require("fs");
   const lock = JSON.parse(fs.readFileSync("package-lock.json", "utf8"));
