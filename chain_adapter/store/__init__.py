@@ -1,0 +1,1 @@
+"""The books: SQLAlchemy Core on SQLite or PostgreSQL. Functions over a `Tx`, run by `Store`."""
