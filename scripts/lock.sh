@@ -22,7 +22,7 @@ compile() {
 compile requirements.in -o requirements.lock
 compile requirements-run.in -c requirements.lock -o requirements-run.lock
 
-# Apart from node_modules: with one beside it, npm forgets the binaries of the other platforms.
+# Apart from node_modules: what is installed here must not decide what is locked.
 mkdir "$tool/npm"
 cp package.json .npmrc "$tool/npm/"
 (cd "$tool/npm" && npm install --package-lock-only --ignore-scripts --no-audit --no-fund)

@@ -116,14 +116,14 @@ if ! fresh node_modules/.stamp "$want_node"; then
   printf '%s' "$want_node" >node_modules/.stamp
 fi
 
-case "$(uname -m)" in
-  x86_64) anvil=node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil ;;
-  aarch64) anvil=node_modules/@foundry-rs/anvil-linux-arm64/bin/anvil ;;
-  *) anvil="" ;;
-esac
-if [ -n "$anvil" ] && [ -x "$anvil" ]; then
+# The npm package that holds the node's binary exists for 64-bit x86 only.
+anvil=node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil
+if [ -x "$anvil" ]; then
   ln -sfn "../../$anvil" .venv/bin/anvil
-else
-  say "no anvil binary for $(uname -m): the demo and the EVM tests need one on PATH"
+elif [ "$(uname -m)" = x86_64 ]; then
+  rm -f node_modules/.stamp
+  fail "npm left out $anvil: is the registry complete? Run 'make setup' again"
+elif ! command -v anvil >/dev/null; then
+  say "no anvil for $(uname -m): put one on PATH for the demo and the EVM tests"
 fi
 say "ready: .venv/bin/chain-adapter"
