@@ -1,0 +1,163 @@
+"""The one table of alarm codes: how bad it is, what it means, what to do.
+
+docs/operations.md is generated from it; a code that is raised but not listed is a KeyError in the
+first test that raises it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """Severity: "critical" (money may be at stake), "warning" (somebody should look today)."""
+
+    severity: str
+    meaning: str
+    todo: str
+
+
+CODES: dict[str, Code] = {
+    "worker_failing": Code(
+        "warning",
+        "A loop of the daemon has failed several times in a row and keeps retrying.",
+        "Read the message: it names the part and the cause. Mend the cause; the loop goes on.",
+    ),
+    "platform_unreachable": Code(
+        "warning",
+        "The platform does not answer, or not believably. Nothing is lost; all waits.",
+        "Check network, TLS pins, app_id and keys with `chain-adapter check`.",
+    ),
+    "node_unreachable": Code(
+        "warning",
+        "No endpoint of the chain answers.",
+        "Check the node; scanning goes on by itself from the same block.",
+    ),
+    "endpoints_differ": Code(
+        "critical",
+        "Two endpoints show different blocks at credit depth. Crediting on the chain is paused.",
+        "Find out which one is on the wrong chain, remove it, then `chains resume`.",
+    ),
+    "deep_reorg": Code(
+        "critical",
+        "A reorganisation reached a final block or went deeper than the limit. Chain paused.",
+        "Compare REVERSED deposits with the platform by hand, then `chains resume`.",
+    ),
+    "deposit_held": Code(
+        "warning",
+        "A deposit waits for a person.",
+        "`deposits list --state HELD`, `why TXID`; then `deposits release` or `ignore`.",
+    ),
+    "deposit_reversed": Code(
+        "critical",
+        "A deposit that was confirmed or credited lost its block.",
+        "Tell the platform; there is no call that takes a credit back.",
+    ),
+    "late_find": Code(
+        "warning",
+        "A later reading found more of a deposit that was already confirmed.",
+        "See `inbox list`; it is never notified a second time by itself.",
+    ),
+    "order_changed": Code(
+        "critical",
+        "The platform handed out a known trans_id with other content. The payout is held.",
+        "Ask the platform which content is right; refuse or release the payout.",
+    ),
+    "order_bad": Code(
+        "warning",
+        "A row of a consume answer could not be read. The other rows were taken.",
+        "Ask the platform about the row in the message.",
+    ),
+    "payout_held": Code(
+        "warning",
+        "A payout waits for a person.",
+        "`payouts list --held`, `why TRANS_ID`; then `payouts release` or `refuse`.",
+    ),
+    "hot_wallet_short": Code(
+        "warning",
+        "The hot wallet cannot pay everything that waits.",
+        "Fund the hot address; smaller withdrawals go on meanwhile.",
+    ),
+    "fee_above_cap": Code(
+        "warning",
+        "The chain asks a higher fee than the cap allows; the payout waits or is stuck.",
+        "Raise `fee_cap` of the chain, or wait for fees to fall.",
+    ),
+    "claim_failing": Code(
+        "critical",
+        "A claim keeps failing while other calls succeed; its account waits behind it.",
+        "`outbox list`; ask the platform; `payouts refuse` voids it.",
+    ),
+    "claim_not_heard": Code(
+        "warning",
+        "The platform lists a withdrawal whose claim it acknowledged. The claim is repeated.",
+        "If it goes on, ask the platform whether our calls reach it.",
+    ),
+    "claim_refused": Code(
+        "warning",
+        "The platform refused a claim. The transaction was not sent; its locks are voided.",
+        "Usually the user cancelled. `why TRANS_ID` shows the code.",
+    ),
+    "outbox_parked": Code(
+        "warning",
+        "An item was refused at every try of its schedule and is parked.",
+        "`outbox list --state parked`, then `outbox retry ID`.",
+    ),
+    "paid_not_accepted": Code(
+        "critical",
+        "A withdrawal is paid and final, but the platform does not accept the notification.",
+        "Settle it with the platform; the payout is held.",
+    ),
+    "foreign_use": Code(
+        "critical",
+        "An address of ours signed a transaction that our journal does not know.",
+        "Somebody else has the key, or another system uses it. Nothing is signed for the "
+        "account until `alarms ack`.",
+    ),
+    "malleated": Code(
+        "warning",
+        "A payment of ours was included under another txid with the same locks and payments.",
+        "Nothing: the payout follows the new txid.",
+    ),
+    "payment_failed": Code(
+        "critical",
+        "A claimed payment was included but did not do what its bytes say.",
+        "See `why TRANS_ID`. One new attempt is made if a dry run passes, else it is held.",
+    ),
+    "journal_lacks": Code(
+        "critical",
+        "The database names a signed attempt that the signer's journal lacks.",
+        "The journal is older than the database. See docs/operations.md, lost journal.",
+    ),
+    "signing_refused": Code(
+        "critical",
+        "The signer refused to sign a payout.",
+        "The message says which of intent, effect, warrant, journal or policy disagrees.",
+    ),
+    "window_full": Code(
+        "critical",
+        "Twenty withdrawals keep the platform's page from moving.",
+        "Fund, approve or refuse them; the oldest are sent back one at a time.",
+    ),
+    "pool_mismatch": Code(
+        "warning",
+        "The platform counts more unused addresses than we have registered.",
+        "Some were registered from another database: `recover` finds them.",
+    ),
+    "register_refused": Code(
+        "warning",
+        "The platform refuses to register addresses.",
+        "The message has the code; memo coins hold one address only.",
+    ),
+    "memo_coin_address": Code(
+        "critical",
+        "The platform already has another address for this memo coin.",
+        "Deposits to that address are not ours to see. Check which keys made it.",
+    ),
+    "platform_depth": Code(
+        "critical",
+        "The platform's own depth seems higher than `platform_confirmations`.",
+        "Raise `platform_confirmations`; deposits told below it are not credited.",
+    ),
+}
