@@ -29,7 +29,7 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from chain_adapter.clock import Clock
@@ -213,12 +213,14 @@ class Store:
                         continue
                     with connection.begin_nested():
                         done.append((future, unit(self._tx(connection))))
-                except (SQLAlchemyError, LeaseLost):
+                except (OperationalError, InterfaceError, LeaseLost):
                     raise
                 except BaseException as error:
                     # The unit changed its mind: only its own savepoint is undone. A lone unit
                     # has none, so the whole (empty) transaction goes.
                     waiting.remove(future)
+                    if isinstance(error, SQLAlchemyError):
+                        error = StateConflict(f"database: {_short(error)}")
                     future.set_exception(error)
                     if len(group) == 1:
                         connection.rollback()
