@@ -110,7 +110,6 @@ class Plugin:
 def test_installed_plugins_and_their_problems(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(str(tmp_path))
     _distribution(tmp_path, "t-good", "tgood = t_good:Plugin", PLUGIN.format(name="tgood", api=API))
     _distribution(tmp_path, "t-new", "tnew = t_new:Plugin", PLUGIN.format(name="tnew", api=API + 1))
     _distribution(tmp_path, "t-liar", "tliar = t_liar:Plugin", PLUGIN.format(name="x", api=API))
@@ -118,7 +117,7 @@ def test_installed_plugins_and_their_problems(
     _distribution(tmp_path, "t-empty", "tempty = t_empty:Plugin", "Plugin = object()")
     _distribution(tmp_path, "t-twin", "tgood2 = t_twin:A", PLUGIN.format(name="a", api=API))
     _distribution(tmp_path, "t-twix", "tgood2 = t_twix:A", PLUGIN.format(name="a", api=API))
-
+    monkeypatch.syspath_prepend(str(tmp_path))
     usable = registry.plugins()
     assert usable["tgood"].name == "tgood"
     assert not {"tnew", "tliar", "tbroken", "tempty", "tgood2"} & set(usable)
