@@ -89,7 +89,7 @@ def test_endpoints() -> None:
 
 
 def _distribution(at: Path, name: str, lines: str, module: str) -> None:
-    info = at / f"{name}-1.2.dist-info"
+    info = at / f"{name.replace('-', '_')}-1.2.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
     (info / "entry_points.txt").write_text(f"[chain_adapter.chains]\n{lines}\n")
