@@ -116,6 +116,7 @@ def due(tx: Tx, lane: str, heads: Mapping[str, int], most: int = 8) -> Sequence[
         .where(
             T.c.lane == lane,
             T.c.state == "open",
+            T.c.held.is_(False),
             T.c.next_at <= tx.now_us,
             _has_grown(heads),
             ~blocked,
@@ -198,6 +199,19 @@ def delay(tx: Tx, item: Row[Any], wait_s: float, code: int | None, message: str)
             tx, item.chain, f"unanswered {item.call}", item.subject,
             code=code, message=message[:300],
         )  # fmt: skip
+
+
+def hold(tx: Tx, subject: str, held: bool) -> None:
+    """Stop (or let go on) the claims and cancels of a subject; reports are never stopped."""
+    tx.run(
+        update(T)
+        .where(
+            T.c.subject == subject,
+            T.c.state == "open",
+            or_(T.c.call == "withdraw/cancel", T.c.dedupe_key.like("claim:%")),
+        )
+        .values(held=held)
+    )
 
 
 def close_as(tx: Tx, item_id: int, state: str) -> None:

@@ -229,6 +229,7 @@ def settle_to(tx: Tx, chain: str, settled_height: int, clock: int) -> None:
     )
     alive = and_(
         ATTEMPTS.c.chain == chain,
+        ATTEMPTS.c.final.is_(False),
         ATTEMPTS.c.included_height.is_(None),
         ATTEMPTS.c.dead.is_(None),
         ATTEMPTS.c.build_height <= settled_height,

@@ -258,6 +258,7 @@ attempts = Table(
     UniqueConstraint("chain", "txid"),
     Index("attempts_by_sender", "chain", "sender"),
     Index("attempts_by_inclusion", "chain", "included_height"),
+    Index("attempts_open", "chain", "final", "included_height"),
 )
 
 attempt_payouts = Table(
@@ -311,6 +312,7 @@ outbox = Table(
     _flag("grows"),  # told again as confirmations grow, until `depth` is acknowledged
     _maybe("height", BigInteger),  # what confirmations count from
     _big("depth", 0),
+    _flag("held"),  # its payout is held by mark: waits for a person
     Column("state", String(16), nullable=False),  # open, acknowledged, parked, withdrawn, refused
     _big("acknowledged_confirm", -1),
     _big("tries", 0),  # failures of class row in a row

@@ -1,0 +1,508 @@
+"""Payouts and their attempts, one function a transition; each runs in one transaction.
+
+order -> QUEUED -> `reserve` (locks, unsigned bytes) -> `sign` (bytes, claim) -> `claimed` ->
+included (blocks say so) -> `finish` -> `reported`; or `refuse` -> `cancelled`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, insert, select, update
+
+from chain_adapter.chain import Effect, SignedTx
+from chain_adapter.core.payouts import lock_order
+from chain_adapter.core.states import Kind, Payout, Purpose
+from chain_adapter.errors import StateConflict, UnknownRow
+from chain_adapter.store import outbox, schema
+from chain_adapter.store.alarms import close_alarm, raise_alarm
+from chain_adapter.store.events import move_payout, record
+from chain_adapter.store.payouts_onchain import ATTEMPTS, LINKS, LOCKS, PAYOUTS
+from chain_adapter.store.store import Tx
+
+PAID_NOT_ACCEPTED = "paid, not accepted"
+OPERATOR_REFUSED = -1
+"""`claim_code` of a payout that an operator refused after it was reserved or signed."""
+
+WORKING = (Payout.QUEUED, Payout.RESERVED, Payout.SIGNED, Payout.CLAIMED, Payout.INCLUDED)
+"""States in which the payer has something to do or to wait for."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One payout with its attempts, oldest first, and its locks: what a decision reads."""
+
+    row: Row[Any]
+    attempts: tuple[Row[Any], ...]
+    locks: tuple[Row[Any], ...]
+
+    @property
+    def paying(self) -> list[Row[Any]]:
+        """Signed or reserved attempts that pay."""
+        return [a for a in self.attempts if a.purpose != Purpose.VOID]
+
+    @property
+    def open(self) -> list[Row[Any]]:
+        """Neither dead nor finally failed nor a final void (docs/laws.md §1)."""
+        return [a for a in self.attempts if not a.dead and not is_over(a)]
+
+
+def is_over(attempt: Row[Any]) -> bool:
+    """Final, and it pays nobody any more: failed, or a void."""
+    return bool(attempt.final) and (attempt.purpose == Purpose.VOID or not attempt.ok)
+
+
+def subject(row: Row[Any]) -> str:
+    """How events, outbox and alarms name a payout."""
+    return f"payout:{row.id}"
+
+
+def get(tx: Tx, payout_id: int) -> Row[Any]:
+    """The row; `UnknownRow`."""
+    row = tx.one(select(PAYOUTS).where(PAYOUTS.c.id == payout_id))
+    if row is None:
+        raise UnknownRow(f"there is no payout {payout_id}")
+    return row
+
+
+def find(tx: Tx, kind: str, symbol: str, trans_id: str) -> Row[Any] | None:
+    """The payout of a business key."""
+    return tx.one(
+        select(PAYOUTS).where(
+            PAYOUTS.c.kind == kind, PAYOUTS.c.symbol == symbol, PAYOUTS.c.trans_id == trans_id
+        )
+    )
+
+
+def view(tx: Tx, row: Row[Any]) -> View:
+    """A payout with attempts and locks."""
+    attempts = tx.all(
+        select(ATTEMPTS)
+        .join(LINKS, LINKS.c.attempt_id == ATTEMPTS.c.id)
+        .where(LINKS.c.payout_id == row.id)
+        .order_by(ATTEMPTS.c.id)
+    )
+    locks = tx.all(select(LOCKS).where(LOCKS.c.payout_id == row.id))
+    return View(row, tuple(attempts), tuple(locks))
+
+
+def working(tx: Tx, chain: str, queued_most: int = 200) -> list[View]:
+    """Everything of a chain that the payer works on, oldest first."""
+    base = select(PAYOUTS).where(PAYOUTS.c.chain == chain)
+    later = [state for state in WORKING if state is not Payout.QUEUED]
+    rows = list(tx.all(base.where(PAYOUTS.c.state.in_(later)).order_by(PAYOUTS.c.id)))
+    rows += tx.all(
+        base.where(PAYOUTS.c.state == Payout.QUEUED, PAYOUTS.c.held_reason.is_(None))
+        .order_by(PAYOUTS.c.id)
+        .limit(queued_most)
+    )
+    return [view(tx, row) for row in rows]
+
+
+def reserved_locks(tx: Tx, chain: str, sender: str) -> frozenset[str]:
+    """Locks of an account that payouts hold; freed ones were deleted."""
+    rows = tx.all(select(LOCKS.c.lock).where(LOCKS.c.chain == chain, LOCKS.c.sender == sender))
+    return frozenset(row.lock for row in rows)
+
+
+# --- before anything is signed --------------------------------------------------------------------
+
+
+def screened(tx: Tx, row: Row[Any], to: str, amount: int, memo: str | None) -> None:
+    """Keep the canonical recipient and the base units that screening found."""
+    tx.run(
+        update(PAYOUTS)
+        .where(PAYOUTS.c.id == row.id, PAYOUTS.c.state == Payout.QUEUED)
+        .values(to=to, amount=str(amount), memo=memo)
+    )
+
+
+def refuse(tx: Tx, row: Row[Any], reason: str, *, who: str = "adapter") -> None:
+    """Nothing was signed: it goes back to its user (docs/laws.md 2.9)."""
+    move_payout(tx, row, Payout.REFUSED, reason, reason=reason)
+    put_cancel(tx, row, reason)
+    for code in ("hot_wallet_short", "payout_held", "fee_above_cap"):
+        close_alarm(tx, code, subject(row), row.chain)
+
+
+def put_cancel(tx: Tx, row: Row[Any], reason: str) -> None:
+    """The cancel of a withdrawal; once for ever. Never for one that was claimed."""
+    if row.kind != Kind.WITHDRAWAL:
+        return
+    if row.ever_claimed:
+        raise StateConflict(f"payout {row.id} was claimed: the platform takes nothing back")
+    outbox.put(
+        tx,
+        dedupe_key=f"cancel:{row.id}",
+        call="withdraw/cancel",
+        symbol=row.symbol,
+        chain=row.chain,
+        subject=subject(row),
+        body={
+            "trans_id": row.trans_id,
+            "quoted": bool(row.trans_id_quoted),
+            "msg": reason[:200],
+        },
+    )
+
+
+def waits(tx: Tx, row: Row[Any], reason: str) -> None:
+    """Remember why nothing happens yet, for `why` and the lists."""
+    if row.reason != reason:
+        tx.run(update(PAYOUTS).where(PAYOUTS.c.id == row.id).values(reason=reason))
+        record(tx, row.chain, "waits", subject(row), why=reason)
+
+
+def reserve(
+    tx: Tx,
+    row: Row[Any],
+    *,
+    purpose: Purpose,
+    payload: bytes,
+    effect: Effect,
+    build_height: int,
+    salt: bytes,
+    sender: str,
+    account: int,
+    idx: int,
+    to_reserve: Sequence[str],
+    check_session: bool = True,
+) -> int:
+    """Commit locks and unsigned bytes; the attempt's id.
+
+    For the first attempt the payout moves QUEUED -> RESERVED, and a withdrawal that was never
+    claimed must be listed by this session. Raises `StateConflict` if a lock is another's.
+    """
+    if Payout(row.state) is Payout.QUEUED:
+        current = get(tx, row.id)
+        if current.held_reason is not None:
+            raise StateConflict(f"payout {row.id} is held")
+        needs_listing = row.kind == Kind.WITHDRAWAL and not row.ever_claimed
+        if check_session and needs_listing and current.listed_session != tx.session:
+            raise StateConflict(f"payout {row.id} is not listed by a consume of this session")
+    attempt_id = tx.insert(
+        insert(ATTEMPTS).values(
+            chain=row.chain,
+            purpose=purpose,
+            sender=sender,
+            payload=payload,
+            locks=json.dumps(list(effect.locks)),
+            max_fee=str(effect.max_fee),
+            expires=effect.expires,
+            build_height=build_height,
+            salt=salt.hex(),
+            built_at=tx.now_us,
+        )
+    )
+    tx.run(insert(LINKS).values(attempt_id=attempt_id, payout_id=row.id))
+    for lock in to_reserve:
+        if not tx.insert_new(
+            LOCKS,
+            {"chain": row.chain, "lock": lock, "payout_id": row.id, "sender": sender},
+        ):
+            owner = tx.value(
+                select(LOCKS.c.payout_id).where(
+                    LOCKS.c.chain == row.chain, LOCKS.c.lock == lock
+                )
+            )
+            if owner != row.id:
+                raise StateConflict(f"lock {lock} belongs to payout {owner}")
+    if Payout(row.state) is Payout.QUEUED:
+        move_payout(
+            tx, row, Payout.RESERVED, f"{purpose} under {', '.join(effect.locks) or 'no lock'}",
+            sender=sender, account=account, idx=idx, reason=None,
+        )  # fmt: skip
+    else:
+        record(
+            tx, row.chain, "reserved", subject(row), purpose=purpose, locks=list(effect.locks)
+        )  # fmt: skip
+    return attempt_id
+
+
+def sign(tx: Tx, row: Row[Any], attempt: Row[Any], signed: SignedTx, claim: Mapping[str, Any]) -> None:
+    """Store signed bytes; for a first paying attempt also the state and the claim.
+
+    `claim` is the body of the notification (txid and addresses included).
+    """
+    touched = tx.run(
+        update(ATTEMPTS)
+        .where(ATTEMPTS.c.id == attempt.id, ATTEMPTS.c.txid.is_(None))
+        .values(txid=signed.txid, raw=signed.raw, signed_at=tx.now_us)
+    )
+    if touched != 1:
+        raise StateConflict(f"attempt {attempt.id} is signed already")
+    record(
+        tx, row.chain, "signed", subject(row), purpose=attempt.purpose, txid=signed.txid,
+        max_fee=attempt.max_fee,
+    )  # fmt: skip
+    current = get(tx, row.id)
+    if attempt.purpose == Purpose.PAY:
+        move_payout(tx, current, Payout.SIGNED, f"txid {signed.txid}")
+        claim_or_pass(tx, get(tx, row.id), attempt, signed.txid, claim)
+    elif attempt.purpose == Purpose.REPLACE and row.kind == Kind.WITHDRAWAL:
+        # Told without waiting; a refusal of it stops nothing (docs/laws.md 2.7).
+        outbox.put(
+            tx,
+            dedupe_key=f"replaced:{row.id}:{signed.txid}",
+            call="withdraw/notify",
+            symbol=row.symbol,
+            chain=row.chain,
+            subject=subject(row),
+            body=dict(claim),
+        )
+
+
+def claim_or_pass(
+    tx: Tx, row: Row[Any], attempt: Row[Any], txid: str, claim: Mapping[str, Any]
+) -> None:
+    """Put the claim of a withdrawal; other kinds have nobody to ask and pass at once."""
+    if row.kind != Kind.WITHDRAWAL:
+        move_payout(tx, row, Payout.CLAIMED, "no claim needed", claimed_at=tx.now_us)
+        return
+    locks = json.loads(attempt.locks)
+    order = lock_order(locks[0])[1] if locks else -1
+    outbox.put(
+        tx,
+        dedupe_key=f"claim:{row.id}:{txid}",
+        call="withdraw/notify",
+        symbol=row.symbol,
+        chain=row.chain,
+        subject=subject(row),
+        body=dict(claim),
+        order_key=f"{row.chain}/{attempt.sender}",
+        order_seq=order if order >= 0 else attempt.id,
+    )
+
+
+# --- after the claim ------------------------------------------------------------------------------
+
+
+def claimed(tx: Tx, payout_id: int) -> None:
+    """The platform acknowledged the claim: from here on we must pay."""
+    row = get(tx, payout_id)
+    close_alarm(tx, "claim_failing", subject(row), row.chain)
+    if row.state != Payout.SIGNED:
+        return
+    move_payout(tx, row, Payout.CLAIMED, "claim acknowledged", claimed_at=tx.now_us, ever_claimed=True)
+    row = get(tx, payout_id)
+    if any(a.included_height is not None and a.ok for a in view(tx, row).paying):
+        # An adopted attempt may stand in a block before its claim is said again.
+        move_payout(tx, row, Payout.INCLUDED, "already in a block")
+
+
+def claim_refused(tx: Tx, item: Row[Any], payout_id: int, code: int, message: str) -> None:
+    """A claim refused by code, class row: never sent again; its locks are to be voided."""
+    outbox.close_as(tx, item.id, "refused")
+    row = get(tx, payout_id)
+    tx.run(
+        update(PAYOUTS)
+        .where(PAYOUTS.c.id == row.id)
+        .values(claim_code=code, reason=f"claim refused: {code} {message[:200]}")
+    )
+    tx.run(
+        update(outbox.T)
+        .where(outbox.T.c.id == item.id)
+        .values(last_code=code, last_error=message[:300])
+    )
+    record(tx, row.chain, "claim refused", subject(row), code=code, message=message[:300])
+    raise_alarm(
+        tx, "claim_refused", subject(row),
+        f"{row.symbol} {row.trans_id}: the platform answered {code} {message[:200]}", row.chain,
+    )  # fmt: skip
+
+
+def mark_sent(
+    tx: Tx, attempt_id: int, head_height: int, node_said: str | None
+) -> None:
+    """A broadcast happened; what the node said is a hint."""
+    row = tx.one(select(ATTEMPTS).where(ATTEMPTS.c.id == attempt_id))
+    if row is None:
+        return
+    tx.run(
+        update(ATTEMPTS)
+        .where(ATTEMPTS.c.id == attempt_id)
+        .values(
+            sent_at=row.sent_at or tx.now_us,
+            resent_height=head_height,
+            node_said=node_said[:300] if node_said else None,
+        )
+    )
+    if row.sent_at is None or row.node_said != (node_said[:300] if node_said else None):
+        for payout_id in tx.all(select(LINKS.c.payout_id).where(LINKS.c.attempt_id == attempt_id)):
+            record(
+                tx, row.chain, "broadcast", f"payout:{payout_id[0]}",
+                txid=row.txid, node_said=node_said,
+            )  # fmt: skip
+
+
+def included_fee(entry: View) -> int:
+    """Base units of the fee asset over all included attempts, voids and failures too."""
+    return sum(int(a.fee or 0) for a in entry.attempts if a.included_height is not None)
+
+
+def finish(tx: Tx, payout_id: int, paid: Mapping[str, Any], depth: int) -> None:
+    """INCLUDED and final: FINAL, and the report with the real fee goes into the outbox.
+
+    `paid` is the body of the message but for txid and fee; `depth` the platform's.
+    """
+    row = get(tx, payout_id)
+    entry = view(tx, row)
+    winner = next(a for a in entry.paying if a.final and a.ok)
+    fee = included_fee(entry)
+    move_payout(
+        tx, row, Payout.FINAL, f"{winner.txid} in block {winner.included_height}",
+        final_txid=winner.txid, final_height=winner.included_height, fee=str(fee),
+    )  # fmt: skip
+    if row.kind == Kind.WITHDRAWAL:
+        key, call = f"paid:{row.id}", "withdraw/notify"
+    else:
+        key, call = f"internal:{row.chain}:{winner.txid}", "internal/notify"
+    body = {**paid, "txid": winner.txid}
+    fresh = outbox.put(
+        tx,
+        dedupe_key=key,
+        call=call,
+        symbol=row.symbol,
+        chain=row.chain,
+        subject=subject(row),
+        body=body,
+        grows=True,
+        height=winner.included_height,
+        depth=depth,
+    )
+    if not fresh:
+        outbox.reopen(tx, key, body=body, height=winner.included_height, depth=depth)
+    # The replacement's own notice, if it is still waiting, has nothing left to say.
+    for attempt in entry.attempts:
+        outbox.withdraw(tx, f"replaced:{row.id}:{attempt.txid}")
+    for code in ("fee_above_cap", "hot_wallet_short", "payment_failed"):
+        close_alarm(tx, code, subject(row), row.chain)
+
+
+def reported(tx: Tx, payout_id: int) -> None:
+    """The platform acknowledged at its own depth."""
+    row = get(tx, payout_id)
+    if row.state != Payout.FINAL:
+        return
+    move_payout(tx, row, Payout.REPORTED, "acknowledged", ended_at=tx.now_us)
+    if row.held_reason == PAID_NOT_ACCEPTED:
+        release(tx, get(tx, payout_id), "adapter", "the platform accepted it after all")
+    close_alarm(tx, "paid_not_accepted", subject(row), row.chain)
+
+
+def give_up(tx: Tx, payout_id: int, fee_notes: Sequence[Mapping[str, Any]], depth: int) -> None:
+    """SIGNED -> REFUSED: its claim was refused and nothing of it can be paid any more.
+
+    Fees of voids that complete no withdrawal go to internal/notify, one item a transaction.
+    """
+    row = get(tx, payout_id)
+    entry = view(tx, row)
+    if any(not a.dead and not is_over(a) for a in entry.paying):
+        raise StateConflict(f"payout {row.id} has a paying attempt that is alive")
+    move_payout(tx, row, Payout.REFUSED, row.reason or "claim refused")
+    put_fee_notes(tx, row, fee_notes, depth)
+    close_alarm(tx, "claim_refused", subject(row), row.chain)
+    close_alarm(tx, "claim_failing", subject(row), row.chain)
+    if row.claim_code == OPERATOR_REFUSED and not row.ever_claimed:
+        put_cancel(tx, get(tx, payout_id), row.reason or "refused")
+
+
+def put_fee_notes(
+    tx: Tx, row: Row[Any], notes: Sequence[Mapping[str, Any]], depth: int
+) -> None:
+    """Tell fees of ours that complete no withdrawal; once a transaction."""
+    for note in notes:
+        body = {key: value for key, value in note.items() if key not in ("symbol", "height")}
+        outbox.put(
+            tx,
+            dedupe_key=f"internal:{row.chain}:{note['txid']}",
+            call="internal/notify",
+            symbol=note["symbol"],
+            chain=row.chain,
+            subject=subject(row),
+            body=body,
+            grows=True,
+            height=note["height"],
+            depth=depth,
+        )
+
+
+def requeue(tx: Tx, payout_id: int, why: str) -> None:
+    """Back to QUEUED: every attempt is dead (docs/laws.md 2.9, §4). Freed locks are deleted."""
+    row = get(tx, payout_id)
+    entry = view(tx, row)
+    alive = [a for a in entry.attempts if not a.dead and not is_over(a)]
+    if alive:
+        raise StateConflict(f"payout {row.id} has an attempt that is alive")
+    for lock in entry.locks:
+        holders = [a for a in entry.attempts if lock.lock in json.loads(a.locks)]
+        if lock.used_txid is None and all((a.dead or "").startswith("expired") for a in holders):
+            tx.run(LOCKS.delete().where(LOCKS.c.chain == lock.chain, LOCKS.c.lock == lock.lock))
+    move_payout(tx, row, Payout.QUEUED, why, tries=row.tries + 1, reason=why)
+
+
+# --- people ---------------------------------------------------------------------------------------
+
+
+def hold(tx: Tx, row: Row[Any], who: str, reason: str) -> None:
+    """Mark beside the state: stops signing, claiming, cancelling; never tracking or reporting."""
+    tx.run(
+        update(PAYOUTS)
+        .where(PAYOUTS.c.id == row.id)
+        .values(held_reason=reason, held_by=who, held_at=tx.now_us)
+    )
+    outbox.hold(tx, subject(row), True)
+    record(tx, row.chain, "held", subject(row), who=who, reason=reason)
+    raise_alarm(
+        tx, "payout_held", subject(row), f"{row.symbol} {row.trans_id}: {reason}", row.chain
+    )  # fmt: skip
+
+
+def release(tx: Tx, row: Row[Any], who: str, reason: str) -> None:
+    """Take the mark away. Raises `StateConflict` when it is not held."""
+    if row.held_reason is None:
+        raise StateConflict(f"payout {row.id} is not held")
+    tx.run(
+        update(PAYOUTS)
+        .where(PAYOUTS.c.id == row.id)
+        .values(held_reason=None, held_by=None, held_at=None)
+    )
+    outbox.hold(tx, subject(row), False)
+    record(tx, row.chain, "released", subject(row), who=who, reason=reason, was=row.held_reason)
+    close_alarm(tx, "payout_held", subject(row), row.chain)
+
+
+def operator_refuse(tx: Tx, row: Row[Any], who: str, reason: str) -> str:
+    """An operator's no; what follows from it, for the answer.
+
+    Before anything is reserved it goes back at once; reserved or signed but not claimed, its
+    locks are voided first; after a claim the platform takes nothing back (`StateConflict`).
+    """
+    if row.held_reason is not None:
+        release(tx, row, who, f"refused: {reason}")
+        row = get(tx, row.id)
+    state = Payout(row.state)
+    text = f"refused by {who}: {reason}"
+    record(tx, row.chain, "refused by operator", subject(row), who=who, reason=reason)
+    if state is Payout.QUEUED and not row.ever_claimed:
+        refuse(tx, row, text, who=who)
+        return "goes back to its user"
+    if state in (Payout.RESERVED, Payout.SIGNED) and not row.ever_claimed:
+        tx.run(
+            update(PAYOUTS)
+            .where(PAYOUTS.c.id == row.id)
+            .values(claim_code=OPERATOR_REFUSED, reason=text)
+        )
+        for item in tx.all(
+            select(outbox.T).where(
+                outbox.T.c.subject == subject(row),
+                outbox.T.c.state == "open",
+                outbox.T.c.dedupe_key.like("claim:%"),
+            )
+        ):
+            outbox.close_as(tx, item.id, "refused")
+        return "its locks are voided, then it goes back to its user"
+    raise StateConflict(f"payout {row.id} is {state}: it cannot be refused any more")
