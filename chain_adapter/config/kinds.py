@@ -94,7 +94,8 @@ def seconds(least: float = 0.0, *, above: bool = True) -> Kind:
     def read(value: Any, place: Place) -> float:
         if isinstance(value, bool) or not isinstance(value, int | Decimal):
             raise place.refuse(f"must be a number of seconds, not {described(value)}")
-        number = float(value)
+        given = Decimal(value)
+        number = float(given)
         if not (number > least if above else number >= least) or number > 10**9:
             raise place.refuse(f"must be {'above' if above else 'at least'} {least:g} seconds")
         return number

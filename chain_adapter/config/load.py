@@ -329,10 +329,10 @@ class _Loader:
                     )
 
 
-def _plain(value: Any) -> Any:
+def _plain(node: Any) -> Any:
     """The plugin's settings in plain Python: decimal numbers become floats, tables dicts."""
-    if isinstance(value, Mapping):
-        return {key: _plain(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_plain(one) for one in value]
-    return float(value) if isinstance(value, Decimal) else value
+    if isinstance(node, Mapping):
+        return {key: _plain(one) for key, one in node.items()}
+    if isinstance(node, list):
+        return [_plain(one) for one in node]
+    return float(node) if isinstance(node, Decimal) else node
