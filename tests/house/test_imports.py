@@ -36,8 +36,8 @@ COMPOSERS = {"cli", "daemon", "commands", "demo", "check", "scan", "status", "wh
 
 IMPURE = {
     "aiohttp", "asyncio", "httpx", "io", "logging", "os", "pathlib", "psycopg", "random",
-    "requests", "secrets", "shutil", "socket", "sqlalchemy", "sqlite3", "structlog", "subprocess", "tempfile",
-    "threading", "time", "urllib", "web3",
+    "requests", "secrets", "shutil", "socket", "sqlalchemy", "sqlite3", "structlog", "subprocess",
+    "tempfile", "threading", "time", "urllib", "web3",
 }  # fmt: skip
 
 

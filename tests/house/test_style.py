@@ -62,8 +62,12 @@ def _catches_everything(handler: ast.ExceptHandler) -> bool:
 
 
 def _passes_it_on(handler: ast.ExceptHandler) -> bool:
-    """Cleans up and raises again, or hands the error to whoever waits for a future."""
+    """Cleans up and raises again, or hands the error itself to whoever waits for the answer."""
     last = handler.body[-1]
+    if isinstance(last, ast.Return) and last.value is not None:
+        return any(
+            isinstance(node, ast.Name) and node.id == handler.name for node in ast.walk(last.value)
+        )
     if isinstance(last, ast.Raise) and (last.exc is None or ast.unparse(last.exc) == handler.name):
         return True
     handed = f".set_exception({handler.name})"
