@@ -199,7 +199,8 @@ payouts = Table(
     Column("asset", String(64), nullable=False),
     _text("address_to"),  # as the platform gave it
     _maybe("to"),  # canonical, once screened
-    _maybe("memo"),
+    _maybe("memo"),  # what is paid with
+    _maybe("memo_told"),  # as the platform gave it
     _text("amount_told"),  # decimal, as the platform gave it
     _maybe("amount"),  # base units, once screened
     _maybe("sender"),
