@@ -13,7 +13,7 @@ import secrets
 from pathlib import Path
 from typing import IO
 
-from sqlalchemy import inspect, insert, select, text, update
+from sqlalchemy import insert, inspect, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from chain_adapter.clock import Clock

@@ -189,9 +189,7 @@ def heard(tx: Tx, chain: str, symbol: str, listed: set[str]) -> None:
             close_alarm(tx, "claim_not_heard", alarm.subject, chain)
 
 
-def unlisted_too_long(
-    tx: Tx, symbol: str, *, older_than: int, most: int
-) -> list[Row[Any]]:
+def unlisted_too_long(tx: Tx, symbol: str, *, older_than: int, most: int) -> list[Row[Any]]:
     """QUEUED, not held, never claimed, received before `older_than`: oldest first."""
     return list(
         tx.all(

@@ -17,7 +17,7 @@ from chain_adapter.chain import Effect, SignedTx
 from chain_adapter.core.payouts import lock_order
 from chain_adapter.core.states import Kind, Payout, Purpose
 from chain_adapter.errors import StateConflict, UnknownRow
-from chain_adapter.store import outbox, schema
+from chain_adapter.store import outbox
 from chain_adapter.store.alarms import close_alarm, raise_alarm
 from chain_adapter.store.events import move_payout, record
 from chain_adapter.store.payouts_onchain import ATTEMPTS, LINKS, LOCKS, PAYOUTS
@@ -204,9 +204,7 @@ def reserve(
             {"chain": row.chain, "lock": lock, "payout_id": row.id, "sender": sender},
         ):
             owner = tx.value(
-                select(LOCKS.c.payout_id).where(
-                    LOCKS.c.chain == row.chain, LOCKS.c.lock == lock
-                )
+                select(LOCKS.c.payout_id).where(LOCKS.c.chain == row.chain, LOCKS.c.lock == lock)
             )
             if owner != row.id:
                 raise StateConflict(f"lock {lock} belongs to payout {owner}")
@@ -222,7 +220,9 @@ def reserve(
     return attempt_id
 
 
-def sign(tx: Tx, row: Row[Any], attempt: Row[Any], signed: SignedTx, claim: Mapping[str, Any]) -> None:
+def sign(
+    tx: Tx, row: Row[Any], attempt: Row[Any], signed: SignedTx, claim: Mapping[str, Any]
+) -> None:
     """Store signed bytes; for a first paying attempt also the state and the claim.
 
     `claim` is the body of the notification (txid and addresses included).
@@ -286,7 +286,9 @@ def claimed(tx: Tx, payout_id: int) -> None:
     close_alarm(tx, "claim_failing", subject(row), row.chain)
     if row.state != Payout.SIGNED:
         return
-    move_payout(tx, row, Payout.CLAIMED, "claim acknowledged", claimed_at=tx.now_us, ever_claimed=True)
+    move_payout(
+        tx, row, Payout.CLAIMED, "claim acknowledged", claimed_at=tx.now_us, ever_claimed=True
+    )
     row = get(tx, payout_id)
     if any(a.included_height is not None and a.ok for a in view(tx, row).paying):
         # An adopted attempt may stand in a block before its claim is said again.
@@ -314,9 +316,7 @@ def claim_refused(tx: Tx, item: Row[Any], payout_id: int, code: int, message: st
     )  # fmt: skip
 
 
-def mark_sent(
-    tx: Tx, attempt_id: int, head_height: int, node_said: str | None
-) -> None:
+def mark_sent(tx: Tx, attempt_id: int, head_height: int, node_said: str | None) -> None:
     """A broadcast happened; what the node said is a hint."""
     row = tx.one(select(ATTEMPTS).where(ATTEMPTS.c.id == attempt_id))
     if row is None:
@@ -410,9 +410,7 @@ def give_up(tx: Tx, payout_id: int, fee_notes: Sequence[Mapping[str, Any]], dept
         put_cancel(tx, get(tx, payout_id), row.reason or "refused")
 
 
-def put_fee_notes(
-    tx: Tx, row: Row[Any], notes: Sequence[Mapping[str, Any]], depth: int
-) -> None:
+def put_fee_notes(tx: Tx, row: Row[Any], notes: Sequence[Mapping[str, Any]], depth: int) -> None:
     """Tell fees of ours that complete no withdrawal; once a transaction."""
     for note in notes:
         body = {key: value for key, value in note.items() if key not in ("symbol", "height")}

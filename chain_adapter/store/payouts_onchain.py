@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Row, and_, insert, or_, select, update
 
-from chain_adapter.chain import Block, Payment, Sent
+from chain_adapter.chain import Block, BlockRef, Payment, Sent
 from chain_adapter.core.payouts import did_pay
 from chain_adapter.core.states import Payout, Purpose
 from chain_adapter.store import outbox, schema
@@ -60,6 +60,14 @@ def note_sent(tx: Tx, chain: str, block: Block) -> None:
             _include(tx, attempt, sent, block)
         else:
             _unknown(tx, chain, sent, block)
+
+
+def replay(tx: Tx, use: Row[Any]) -> None:
+    """Apply what a block said of a transaction that was unknown then and is adopted now."""
+    moved = tuple(Payment(m[0], m[1], int(m[2]), m[3]) for m in json.loads(use.moved))
+    sent = Sent(use.txid, use.sender, tuple(json.loads(use.locks)), use.ok, moved, int(use.fee), "")
+    ref = BlockRef(use.height, use.block_hash)
+    note_sent(tx, use.chain, Block(ref, "", 0, 0, (), (sent,), "", False))
 
 
 def _include(tx: Tx, attempt: Row[Any], sent: Sent, block: Block) -> None:
@@ -127,6 +135,9 @@ def _unknown(tx: Tx, chain: str, sent: Sent, block: Block) -> None:
             "sender": sent.sender,
             "locks": json.dumps(sent.locks),
             "height": block.ref.height,
+            "block_hash": block.ref.hash,
+            "moved": json.dumps([[p.asset, p.to, str(p.amount), p.memo] for p in sent.moved]),
+            "ok": sent.ok,
             "fee": str(sent.fee),
         },
     )

@@ -291,6 +291,9 @@ foreign_uses = Table(
     _text("sender"),
     _text("locks"),
     _big("height"),
+    _text("block_hash"),
+    _text("moved"),  # JSON: what it moved, to judge it if the journal knows it after all
+    Column("ok", Boolean, nullable=False),
     _text("fee"),
     _maybe("acknowledged_by"),
     Index("foreign_uses_by_sender", "chain", "sender"),

@@ -1,0 +1,281 @@
+"""One attempt of one payout: build, inspect, commit RESERVED, sign, commit.
+
+Shared by first payments, replacements and voids; the payer decides which of them is due.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sqlalchemy import Row, or_, select
+
+from chain_adapter import money
+from chain_adapter.chain import Chain, Coin, Effect, Intent, Payment, Rejected, SignedTx
+from chain_adapter.core.states import Kind, Payout, Purpose
+from chain_adapter.errors import SigningRefused
+from chain_adapter.keys.journal import Death, JournalEntry, PayoutKey
+from chain_adapter.keys.signer import SignRequest
+from chain_adapter.platform_api.messages import Warrant
+from chain_adapter.store import payouts, schema
+from chain_adapter.store.payouts import ATTEMPTS, View
+from chain_adapter.store.store import Store, Tx
+from chain_adapter.workers.terms import ChainTerms
+
+
+class Signer(Protocol):
+    """What paying asks of the signer."""
+
+    async def sign(self, request: SignRequest) -> SignedTx: ...
+
+    async def journal(self, chain: str) -> Sequence[JournalEntry]: ...
+
+    async def end(self, chain: str, txid: str, death: Death) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A key of ours that can sign: where it stands in the seed, and what it is called."""
+
+    account: int
+    index: int
+    address: str
+    public_key: bytes
+
+
+class Accounts(Protocol):
+    """Public halves of our keys."""
+
+    def hot(self, chain: str) -> Account: ...
+
+    def at(self, chain: str, account: int, index: int) -> Account: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A payload that was built and inspected, ready to be reserved."""
+
+    view: View
+    purpose: Purpose
+    account: Account
+    payload: bytes
+    effect: Effect
+    salt: bytes
+    intent: Intent
+
+
+class Attempts:
+    """Guarantees: locks and unsigned bytes are durable before the signer is asked, signed bytes
+    before anybody is told.
+
+    Does not guarantee: that an attempt is accepted by anyone.
+    """
+
+    def __init__(
+        self, terms: ChainTerms, chain: Chain, accounts: Accounts, store: Store, signer: Signer
+    ) -> None:
+        self._terms = terms
+        self._chain = chain
+        self._accounts = accounts
+        self._store = store
+        self._signer = signer
+
+    def account_of(self, row: Row[Any]) -> Account:
+        """Who pays: fixed when the payout was made, else the hot account."""
+        if row.account is not None:
+            return self._accounts.at(row.chain, row.account, row.idx)
+        return self._accounts.hot(row.chain)
+
+    def payments_of(self, row: Row[Any]) -> tuple[Payment, ...]:
+        """What a paying attempt of this payout does."""
+        amount = None if row.amount is None else int(row.amount)
+        return (Payment(row.asset, row.to, amount, row.memo or None),)
+
+    async def build(self, view: View, purpose: Purpose, taken: frozenset[str]) -> Built:
+        """Build and inspect. Raises what `Chain.build` raises; `taken` are locks of others."""
+        account = self.account_of(view.row)
+        replaced = tuple(bytes(a.payload) for a in view.open if a.payload is not None)
+        salt = secrets.token_bytes(16)
+        intent = Intent(
+            sender=account.address,
+            public_key=account.public_key,
+            payments=() if purpose is Purpose.VOID else self.payments_of(view.row),
+            fee_limit=self._terms.fee_cap,
+            coins=await self._coins(account, taken),
+            reserved=taken - {lock.lock for lock in view.locks},
+            replaces=replaced,
+            salt=salt,
+        )
+        payload = await self._chain.build(intent)
+        effect = self._chain.inspect(payload)
+        if not effect.locks and effect.expires is None:
+            raise Rejected("the plugin built a transaction with neither lock nor expiry")
+        if effect.max_fee > intent.fee_limit:
+            raise Rejected(f"max_fee {effect.max_fee} is above the limit {intent.fee_limit}")
+        return Built(view, purpose, account, payload, effect, salt, intent)
+
+    async def _coins(self, account: Account, taken: frozenset[str]) -> tuple[Coin, ...]:
+        if self._chain.info.family != "coin":
+            return ()
+        rows = await self._store.read(lambda tx: spendable(tx, self._terms.chain, account.address))
+        return tuple(
+            Coin(row.lock, account.address, account.public_key, int(row.amount))
+            for row in rows
+            if row.lock not in taken
+        )
+
+    def reserve(self, tx: Tx, built: Built, build_height: int) -> Row[Any]:
+        """The unit that commits locks and unsigned bytes; returns the attempt."""
+        attempt_id = payouts.reserve(
+            tx,
+            built.view.row,
+            purpose=built.purpose,
+            payload=built.payload,
+            effect=built.effect,
+            build_height=build_height,
+            salt=built.salt,
+            sender=built.account.address,
+            account=built.account.account,
+            idx=built.account.index,
+            to_reserve=built.effect.locks,
+        )
+        row = tx.one(select(ATTEMPTS).where(ATTEMPTS.c.id == attempt_id))
+        assert row is not None
+        return row
+
+    async def sign(
+        self, row: Row[Any], attempt: Row[Any], open_attempts: Sequence[Row[Any]]
+    ) -> SignedTx:
+        """Ask the signer, then store its bytes (and the claim). Raises `SigningRefused`."""
+        account = self.account_of(row)
+        is_void = attempt.purpose == Purpose.VOID
+        intent = Intent(
+            sender=account.address,
+            public_key=account.public_key,
+            payments=() if is_void else self.payments_of(row),
+            fee_limit=self._terms.fee_cap,
+            replaces=tuple(
+                bytes(a.payload)
+                for a in open_attempts
+                if a.payload is not None and a.id != attempt.id
+            ),
+            salt=bytes.fromhex(attempt.salt),
+        )
+        asset = self._terms.assets.get(row.asset)
+        warrant = None
+        if row.kind == Kind.WITHDRAWAL and not is_void:
+            if row.warrant is None:
+                raise SigningRefused("there is no warrant for this withdrawal")
+            warrant = Warrant(bytes(row.warrant), row.warrant_sign)
+        signed = await self._signer.sign(
+            SignRequest(
+                chain=row.chain,
+                payout=PayoutKey(row.kind, row.symbol, row.trans_id),
+                purpose=attempt.purpose,
+                account=account.account,
+                index=account.index,
+                intent=intent,
+                payload=bytes(attempt.payload),
+                warrant=warrant,
+                decimals=asset.decimals if asset else 0,
+                build_height=attempt.build_height,
+            )
+        )
+        body = self.notice(row, signed.txid)
+
+        def unit(tx: Tx) -> None:
+            payouts.sign(tx, payouts.get(tx, row.id), attempt, signed, body)
+
+        await self._store.write(unit)
+        return signed
+
+    def notice(self, row: Row[Any], txid: str) -> Mapping[str, Any]:
+        """The fields of `withdraw/notify` (or `internal/notify`) that do not change."""
+        asset = self._terms.assets[row.asset]
+        amount = row.amount_told
+        if row.amount is not None:
+            amount = money.plain(int(row.amount), asset.decimals)
+        body: dict[str, Any] = {
+            "address_from": row.sender or self.account_of(row).address,
+            "address_to": row.address_to,
+            "txid": txid,
+            "amount": amount,
+            "fee": "0",
+        }
+        if row.kind == Kind.WITHDRAWAL:
+            body["trans_id"] = row.trans_id
+            body["quoted"] = bool(row.trans_id_quoted)
+        if row.memo_told:
+            body["memo"] = row.memo_told
+        return body
+
+    def fee_notes(self, view: View) -> list[Mapping[str, Any]]:
+        """Included transactions of a payout that paid nobody: their fees are to be told."""
+        asset = self._terms.assets.get(view.row.asset, self._terms.fee)
+        sender = view.row.sender or ""
+        return [
+            {
+                "symbol": asset.symbol,
+                "height": a.included_height,
+                "address_from": sender,
+                "address_to": sender,
+                "txid": a.txid,
+                "amount": "0",
+                "fee": self._terms.fee.told(int(a.fee or 0)),
+            }
+            for a in view.attempts
+            if a.included_height is not None and a.txid and (a.purpose == Purpose.VOID or not a.ok)
+        ]
+
+    async def tell_ends(self, view: View) -> None:
+        """Tell the signer's journal what became of attempts, with the proof it checks."""
+        for attempt in view.attempts:
+            if attempt.txid is None or not (attempt.dead or attempt.final):
+                continue
+            death = death_of(attempt, view)
+            if death is not None:
+                await self._signer.end(view.row.chain, attempt.txid, death)
+
+
+def death_of(attempt: Row[Any], view: View) -> Death | None:
+    """The journal's word for the end of an attempt, with its evidence."""
+    from chain_adapter.keys.journal import State
+
+    if attempt.final:
+        return Death(State.FINAL if attempt.ok else State.FAILED)
+    why = attempt.dead or ""
+    if why.startswith("expired"):
+        return Death(State.EXPIRED, clock=int(why.rpartition(" ")[2]))
+    held = set(json.loads(attempt.locks))
+    for lock in view.locks:
+        if lock.lock in held and lock.used_txid and lock.used_txid != attempt.txid:
+            return Death(State.USED, by_txid=lock.used_txid)
+    return None
+
+
+def spendable(tx: Tx, chain: str, address: str) -> Sequence[Row[Any]]:
+    """Coins of an address: mature, unspent, of final blocks or of our own transactions."""
+    t = schema.transfers
+    row = tx.one(select(schema.chains).where(schema.chains.c.chain == chain))
+    settled, head = (row.settled_height, row.head_height) if row is not None else (-1, 0)
+    ours = select(ATTEMPTS.c.txid).where(ATTEMPTS.c.chain == chain, ATTEMPTS.c.txid.is_not(None))
+    return tx.all(
+        select(t)
+        .where(
+            t.c.chain == chain,
+            t.c.to == address,
+            t.c.lock.is_not(None),
+            t.c.spent_txid.is_(None),
+            or_(t.c.matures.is_(None), t.c.matures <= head + 1),
+            or_(t.c.height <= settled, t.c.txid.in_(ours)),
+        )
+        .order_by(t.c.height, t.c.txid, t.c.place)
+    )
+
+
+def state_of(row: Row[Any]) -> Payout:
+    """The state of a payout row."""
+    return Payout(row.state)
