@@ -1,0 +1,321 @@
+"""The one place where a signature is made. `Signer` is the port, `LocalSigner` does the work.
+
+request -> journaled already? the same bytes again -> the plugin's `inspect` -> rules (network,
+keys, effect, kind with warrant) -> exclusion (locks, open attempts) -> sign -> assemble
+-> journal commit -> the signed bytes leave. One thread does this for all, so two requests that
+contradict each other are never both granted, and commits are made in groups.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Protocol, Self
+
+from chain_adapter.chain import ChainError, Effect, SignedTx
+from chain_adapter.errors import SigningRefused
+from chain_adapter.keys.exclusion import check_death, check_exclusion
+from chain_adapter.keys.journal import (
+    Death,
+    JournalEntry,
+    JournalTx,
+    NewAttempt,
+    PayoutKey,
+    Purpose,
+    SettledMark,
+    State,
+)
+from chain_adapter.keys.journal_file import Journal
+from chain_adapter.keys.keystore import Keystore, PublicKeys, journal_path
+from chain_adapter.keys.request import KeyPath, SignerAsset, SignerChain, SignRequest
+from chain_adapter.keys.rules import (
+    MAX_PAYLOAD_BYTES,
+    OwnKey,
+    check_effect,
+    check_keys,
+    check_kind,
+    check_network,
+    payments_text,
+)
+from chain_adapter.keys.schemes import scheme_named
+from chain_adapter.keys.warrant import Verify, refused
+from chain_adapter.platform_api.answers import Warrant
+
+__all__ = [
+    "Death",
+    "JournalEntry",
+    "KeyPath",
+    "LocalSigner",
+    "PayoutKey",
+    "Purpose",
+    "SettledMark",
+    "SignRequest",
+    "Signer",
+    "SignerAsset",
+    "SignerChain",
+    "State",
+    "Warrant",
+    "verify_proof",
+]
+
+_PROOF_LABEL: Final = b"\xff\xffchain-adapter/prove/1\x00"  # begins like no chain's transaction
+_KEPT_KEYS: Final = 4096
+
+
+class Signer(Protocol):
+    """What the daemon may ask of whoever holds the keys."""
+
+    async def sign(self, request: SignRequest) -> SignedTx:
+        """The signed transaction, journaled before it is returned; the same for the same request.
+
+        Raises `SigningRefused` with the reason, `Unreachable` when nothing can be signed now.
+        """
+        ...
+
+    async def journal(self, chain: str, after: int = 0) -> list[JournalEntry]:
+        """Every attempt on `chain` with `seq` above `after`, in the order of signing."""
+        ...
+
+    async def settled(self) -> list[SettledMark]:
+        """Every payout that was settled by hand."""
+        ...
+
+    async def pin(self, chain: str, identity: str) -> None:
+        """Record a chain's network. Raises `SigningRefused` for another than recorded."""
+        ...
+
+    async def close(self, chain: str, txid: str, death: Death) -> None:
+        """Tell what became of an attempt. Raises `SigningRefused` when the proof does not hold."""
+        ...
+
+    async def settle(self, payout: PayoutKey, evidence: str, by_whom: str) -> None:
+        """Mark a payout as settled by hand; from then on only voids are signed for it."""
+        ...
+
+    async def prove(self, chain: str, account: int, index: int, challenge: bytes) -> bytes:
+        """A signature that shows that the signer has the key at a path (`verify_proof`)."""
+        ...
+
+    async def aclose(self) -> None:
+        """Finish what was begun and let go of files and keys."""
+        ...
+
+
+class LocalSigner:
+    """The signer inside this process: keystore, journal and rules.
+
+    Guarantees: no signature without a journal row that is on the disk; none outside intent,
+    warrant and pinned network; the same bytes for the same request, also after a crash.
+    Does not guarantee: that what the daemon says about the chain is true (docs/security.md).
+    """
+
+    def __init__(
+        self,
+        keystore: Keystore,
+        journal: Journal,
+        chains: Mapping[str, SignerChain],
+        verify: Verify,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        trusting: bool = True,
+    ) -> None:
+        self._keystore = keystore
+        self._journal = journal
+        self._chains = dict(chains)
+        self._verify = verify
+        self._now = now
+        self._trusting = trusting
+        self._keys: OrderedDict[tuple[str, KeyPath], tuple[OwnKey, bytes]] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"LocalSigner(chains={sorted(self._chains)})"
+
+    @classmethod
+    def open(
+        cls,
+        keystore_path: Path,
+        passphrase: str,
+        chains: Mapping[str, SignerChain],
+        verify: Verify,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        trusting: bool = True,
+        wait_s: float = 10.0,
+    ) -> Self:
+        """Open keystore and journal. `verify` is `Envelope.verify`: the platform's signature.
+
+        `trusting`: no policy is in force, so the daemon's word is taken where the journal cannot
+        know. Blocks for the key stretching. Raises `KeyFileError`, `AlreadyRunning`.
+        """
+        keystore = Keystore.open(keystore_path, passphrase)
+        public = PublicKeys.load(keystore_path)
+        journal = Journal.open(
+            journal_path(keystore_path),
+            journal_id=public.journal_id,
+            seed_id=keystore.seed_id,
+            now=now,
+            wait_s=wait_s,
+        )
+        return cls(keystore, journal, chains, verify, now=now, trusting=trusting)
+
+    @property
+    def commits(self) -> int:
+        """Durable commits of the journal so far."""
+        return self._journal.commits
+
+    async def sign(self, request: SignRequest) -> SignedTx:
+        chain = self._chain(request.chain)
+        return await self._journal.run(lambda tx: self._sign(tx, request, chain))
+
+    async def journal(self, chain: str, after: int = 0) -> list[JournalEntry]:
+        return await self._journal.run(lambda tx: tx.entries(chain, after))
+
+    async def settled(self) -> list[SettledMark]:
+        return await self._journal.run(lambda tx: tx.settled())
+
+    async def pin(self, chain: str, identity: str) -> None:
+        known = self._chain(chain)
+        if known.identity and known.identity != identity:
+            raise refused(f"chain {chain} is configured as {known.identity}, not as {identity}")
+        await self._journal.run(lambda tx: tx.pin(chain, identity))
+
+    async def close(self, chain: str, txid: str, death: Death) -> None:
+        def unit(tx: JournalTx) -> None:
+            entry = tx.attempt(chain, txid)
+            if entry is None:
+                raise refused(f"{txid} on {chain} was not signed here")
+            if entry.state == death.reason:
+                return
+            check_death(tx, entry, death, now_s=self._now().timestamp(), trusting=self._trusting)
+            tx.end(entry, death)
+
+        await self._journal.run(unit)
+
+    async def settle(self, payout: PayoutKey, evidence: str, by_whom: str) -> None:
+        if not evidence or not by_whom:
+            raise refused(f"{payout} is settled only with evidence and by people with a name")
+
+        def unit(tx: JournalTx) -> None:
+            for entry in tx.attempts_of(payout):
+                if entry.state == State.OPEN:
+                    raise SigningRefused(
+                        f"{payout}: {entry.txid} may still land; void it first, or wait for its "
+                        "expiry"
+                    )
+            tx.settle(payout, evidence, by_whom)
+
+        await self._journal.run(unit)
+
+    async def prove(self, chain: str, account: int, index: int, challenge: bytes) -> bytes:
+        known = self._chain(chain)
+        if not 16 <= len(challenge) <= 64:
+            raise refused("a challenge has 16 to 64 bytes")
+
+        def unit(tx: JournalTx) -> bytes:
+            own, private_key = self._key(chain, known, KeyPath(account, index))
+            message = proof_message(chain, own.address, challenge)
+            return scheme_named(known.chain.info.scheme).sign(private_key, message)
+
+        return await self._journal.run(unit)
+
+    async def aclose(self) -> None:
+        self._journal.close()
+        self._keys.clear()
+        self._keystore.close()
+
+    # --- inside: everything below runs in the journal's thread
+
+    def _sign(self, tx: JournalTx, request: SignRequest, chain: SignerChain) -> SignedTx:
+        again = tx.same_payload(request.chain, request.payout, request.payload)
+        if again is not None:
+            return SignedTx(*again)
+        effect = self._inspect(request, chain)
+        check_network(effect, tx.pinned(request.chain), request.chain)
+
+        def own(path: KeyPath) -> OwnKey:
+            return self._key(request.chain, chain, path)[0]
+
+        wanted = check_keys(request, effect, own)
+        net = check_effect(request, effect, chain)
+        attempts = check_exclusion(tx, request, effect)
+        paid = [a.payments for a in attempts if a.purpose != Purpose.VOID]
+        check_kind(request, net, chain, own, verify=self._verify, earlier=paid[0] if paid else None)
+        scheme = scheme_named(chain.chain.info.scheme)
+        signatures = [
+            scheme.sign(self._key(request.chain, chain, wanted[s.public_key])[1], s.message)
+            for s in effect.to_sign
+        ]
+        try:
+            signed = chain.chain.assemble(request.payload, signatures)
+        except ChainError as problem:
+            raise refused(f"{request.payout}: the payload does not assemble: {problem}") from None
+        tx.record(
+            NewAttempt(
+                chain=request.chain,
+                txid=signed.txid,
+                payout=request.payout,
+                purpose=request.purpose,
+                account=request.account,
+                index=request.index,
+                sender=request.intent.sender,
+                payments=payments_text(request.intent.payments),
+                payload=request.payload,
+                raw=signed.raw,
+                max_fee=effect.max_fee,
+                locks=effect.locks,
+                expires=effect.expires,
+                build_height=request.build_height,
+            )
+        )
+        return signed
+
+    def _inspect(self, request: SignRequest, chain: SignerChain) -> Effect:
+        if len(request.payload) > MAX_PAYLOAD_BYTES:
+            raise refused(f"{request.payout}: the payload is larger than {MAX_PAYLOAD_BYTES} bytes")
+        try:
+            return chain.chain.inspect(request.payload)
+        except ChainError as problem:
+            raise refused(f"{request.payout}: the payload cannot be named: {problem}") from None
+
+    def _key(self, name: str, chain: SignerChain, path: KeyPath) -> tuple[OwnKey, bytes]:
+        """A key of ours with its address; derived once, the least recently used forgotten."""
+        kept = self._keys.get((name, path))
+        if kept is None:
+            info = chain.chain.info
+            if not (0 <= path.account < 2**31 and 0 <= path.index < 2**31):
+                raise refused(f"there is no key at account {path.account}, index {path.index}")
+            private_key = self._keystore.private_key(
+                info.scheme, info.coin_type, path.account, path.index
+            )
+            public_key = scheme_named(info.scheme).public_key(private_key)
+            kept = (OwnKey(path, public_key, chain.chain.address_of(public_key)), private_key)
+            self._keys[name, path] = kept
+            if len(self._keys) > _KEPT_KEYS:
+                self._keys.popitem(last=False)
+        else:
+            self._keys.move_to_end((name, path))
+        return kept
+
+    def _chain(self, name: str) -> SignerChain:
+        try:
+            return self._chains[name]
+        except KeyError:
+            raise refused(f"the signer knows no chain {name!r}") from None
+
+
+def proof_message(chain: str, address: str, challenge: bytes) -> bytes:
+    """What `prove` signs: a digest of its own domain, so it can never be a transaction's."""
+    hasher = hashlib.sha256(_PROOF_LABEL)
+    for part in (chain.encode(), address.encode(), challenge):
+        hasher.update(len(part).to_bytes(4) + part)
+    return hasher.digest()
+
+
+def verify_proof(
+    scheme: str, public_key: bytes, chain: str, address: str, challenge: bytes, proof: bytes
+) -> bool:
+    """Whether `proof` shows that the signer has the key behind `address`."""
+    return scheme_named(scheme).verify(public_key, proof_message(chain, address, challenge), proof)
