@@ -7,7 +7,6 @@ Nothing is tried twice here; who repeats what, and when, is the courier's matter
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -87,18 +86,18 @@ class PlatformClient:
         """How many registered addresses no user has yet; for a token those of its main coin."""
         request = Available(symbol)
         plaintext, _ = await self._payload(request)
-        return _believe(request, lambda: read_available(symbol, plaintext))
+        return self._believe(request, lambda: read_available(symbol, plaintext))
 
     async def notify_deposit(self, notice: DepositNotice) -> None:
         """Tell of one deposit. Returns only on a signed answer that echoes its request id."""
         plaintext, _ = await self._payload(notice)
-        _believe(notice, lambda: read_deposit_echo(notice.request_id, plaintext))
+        self._believe(notice, lambda: read_deposit_echo(notice.request_id, plaintext))
 
     async def consume(self, symbol: str) -> ConsumePage:
         """Which withdrawals wait, with the signed answer itself as their warrant."""
         request = Consume(symbol)
         plaintext, sign = await self._payload(request)
-        return _believe(request, lambda: read_consume(symbol, plaintext, sign))
+        return self._believe(request, lambda: read_consume(symbol, plaintext, sign))
 
     async def notify_withdrawal(self, notice: WithdrawalNotice) -> None:
         """Claim a withdrawal (`confirm` 0) or tell how it went. Success is code 0, unsigned."""
@@ -124,22 +123,25 @@ class PlatformClient:
         """A call whose success has one: an empty `data` is not success."""
         data, sign = await self._ask(request)
         if not data:
-            raise PlatformUnreachable(
-                f"{request.call}: {self._where} answered success with an empty payload, "
-                "which nobody signed"
-            )
+            raise self._lost(request, "success with an empty payload, which nobody signed")
         return await self._open(request, data, sign), sign
 
     async def _open(self, request: Request, data: str, sign: str) -> bytes:
         try:
             return await self._sealer.open(data, sign)
         except EnvelopeError as error:
-            raise PlatformUnreachable(f"{request.call}: {self._where}: {error}") from None
+            raise self._lost(request, str(error)) from None
+
+    def _believe(self, request: Request, read: Callable[[], _T]) -> _T:
+        """An answer that opens but does not fit the question decides nothing."""
+        try:
+            return read()
+        except BadMessage as error:
+            raise self._lost(request, str(error)) from None
 
     async def _ask(self, request: Request) -> tuple[str, str]:
         """Post one request; `(data, sign)` of an answer with code 0, not yet opened."""
-        plaintext = request.to_json()
-        sealed = await self._sealer.seal(plaintext)
+        sealed = await self._sealer.seal(request.to_json())
         body = json.dumps(
             {
                 "app_id": self._app_id,
@@ -147,32 +149,36 @@ class PlatformClient:
                 "data": sealed.data,
                 "sign": sealed.sign,
             }
-        ).encode("ascii")
-        return self._answer(request, await self._post(request, body))
+        )
+        return self._answer(request, await self._post(request, body.encode("ascii")))
 
     async def _post(self, request: Request, body: bytes) -> bytes:
-        call = request.call
         try:
             async with self._session.post(
-                self._base + call,
+                self._base + request.call,
                 data=body,
                 headers=_HEADERS,
                 timeout=self._timeout,
                 allow_redirects=False,
             ) as response:
                 if response.status != 200:
-                    raise PlatformUnreachable(
-                        f"{call}: {self._where} answered HTTP {response.status}, not 200"
-                    )
-                return await _read(call, response)
+                    raise self._lost(request, f"HTTP {response.status}, not 200")
+                return await self._read(request, response)
         except TimeoutError:
-            raise PlatformUnreachable(
-                f"{call}: no answer from {self._where} within {self._timeout.total:g} s"
-            ) from None
-        except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
-            raise PlatformUnreachable(
-                f"{call}: {self._where}: {type(error).__name__}: {_printable(str(error))}"
-            ) from None
+            raise self._lost(request, f"no answer within {self._timeout.total:g} s") from None
+        except (aiohttp.ClientError, OSError) as error:
+            why = f"{type(error).__name__}: {_printable(str(error))}"
+            raise self._lost(request, why) from None
+
+    async def _read(self, request: Request, response: aiohttp.ClientResponse) -> bytes:
+        """The body, given up as soon as it is larger than any answer can be."""
+        body = bytearray()
+        async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+            body += chunk
+            if len(body) > MAX_BODY_BYTES:
+                response.close()
+                raise self._lost(request, f"an answer longer than {MAX_BODY_BYTES // 2**20} MB")
+        return bytes(body)
 
     def _answer(self, request: Request, raw: bytes) -> tuple[str, str]:
         try:
@@ -180,42 +186,26 @@ class PlatformClient:
         except BadMessage:
             answer = None
         if not isinstance(answer, dict) or isinstance(answer, Ambiguous):
-            raise PlatformUnreachable(f"{request.call}: {self._where} answered no JSON object")
+            raise self._lost(request, "an answer that is no JSON object")
         code = _code(answer.get("code"))
         if code is None:
-            raise PlatformUnreachable(f"{request.call}: {self._where} answered without a code")
+            raise self._lost(request, "an answer without a code")
         if code != codes.SUCCESS:
-            message = answer.get("msg")
-            said = _printable(message) if isinstance(message, str) else ""
-            meaning = codes.meaning(code)
             raise PlatformRefused(
-                request.call,
-                code,
-                f"{said} ({meaning})" if said else meaning,
-                row=codes.is_row(code),
+                request.call, code, _explained(code, answer.get("msg")), row=codes.is_row(code)
             )
-        return _text(request, answer, "data"), _text(request, answer, "sign")
+        return self._text(request, answer, "data"), self._text(request, answer, "sign")
 
+    def _text(self, request: Request, answer: dict[str, Any], key: str) -> str:
+        value = answer.get(key)
+        if value is None:
+            return ""
+        if not isinstance(value, str) or isinstance(value, Number):
+            raise self._lost(request, f"{key} of the answer is no string")
+        return value
 
-async def _read(call: str, response: aiohttp.ClientResponse) -> bytes:
-    """The body, given up as soon as it is larger than any answer can be."""
-    body = bytearray()
-    async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            response.close()
-            raise PlatformUnreachable(
-                f"{call}: the answer is longer than {MAX_BODY_BYTES // 2**20} MB, which none can be"
-            )
-    return bytes(body)
-
-
-def _believe(request: Request, read: Callable[[], _T]) -> _T:
-    """An answer that opens but does not fit the question decides nothing."""
-    try:
-        return read()
-    except BadMessage as error:
-        raise PlatformUnreachable(f"{request.call}: {error}") from None
+    def _lost(self, request: Request, why: str) -> PlatformUnreachable:
+        return PlatformUnreachable(f"{request.call}: {self._where}: {why}")
 
 
 def _code(value: Any) -> int | None:
@@ -223,18 +213,14 @@ def _code(value: Any) -> int | None:
     if not isinstance(value, str) or len(value) > _MAX_CODE_DIGITS:
         return None
     digits = value.removeprefix("-")
-    if not (digits.isascii() and digits.isdigit()):
-        return None
-    return int(value)
+    return int(value) if digits.isascii() and digits.isdigit() else None
 
 
-def _text(request: Request, answer: dict[str, Any], key: str) -> str:
-    value = answer.get(key)
-    if value is None:
-        return ""
-    if not isinstance(value, str) or isinstance(value, Number):
-        raise PlatformUnreachable(f"{request.call}: {key} of the answer is no string")
-    return value
+def _explained(code: int, message: Any) -> str:
+    """What the platform said and what the code means."""
+    said = _printable(message) if isinstance(message, str) else ""
+    meaning = codes.meaning(code)
+    return f"{said} ({meaning})" if said else meaning
 
 
 def _printable(text: str) -> str:

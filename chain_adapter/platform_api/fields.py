@@ -10,7 +10,7 @@ from typing import Any
 
 from chain_adapter.platform_api.exact_json import Ambiguous, BadMessage, Number
 
-_MAX_TEXT = 4096
+MAX_TEXT = 4096
 _MAX_TRANS_ID = 128
 _MAX_DIGITS = 120  # on either side of the point; more is no amount of anything
 _PLAIN = re.compile(r"(0|[1-9][0-9]{0,119})(\.[0-9]{1,120})?", re.ASCII)
@@ -56,12 +56,12 @@ class Row:
             raise BadMessage("the message is no JSON object")
         self._value: Mapping[str, Any] = value
 
-    def text(self, key: str) -> str:
+    def text(self, key: str, limit: int = MAX_TEXT) -> str:
         value = self._value.get(key)
         if not isinstance(value, str) or isinstance(value, Number):
             raise BadMessage(f"{key} is missing or is no string")
         # a NUL or half a surrogate pair could be neither stored nor sent back
-        if len(value) > _MAX_TEXT or "\x00" in value or not _encodes(value):
+        if len(value) > limit or "\x00" in value or not _encodes(value):
             raise BadMessage(f"{key} is too long or holds characters that are no text")
         return value
 

@@ -22,7 +22,7 @@ from chain_adapter.platform_api.answers import (
     read_deposit_echo,
 )
 from chain_adapter.platform_api.exact_json import BadMessage, Number, dumps, loads
-from chain_adapter.platform_api.fields import Row, TransId, is_plain
+from chain_adapter.platform_api.fields import MAX_TEXT, Row, TransId, is_plain
 
 __all__ = [
     "MAX_ADDRESSES",
@@ -84,7 +84,8 @@ class Register:
     @classmethod
     def from_json(cls, raw: bytes) -> Register:
         row = Row(loads(raw))
-        return cls(row.name("symbol"), tuple(row.text("addresses").split(",")), row.flag("memo"))
+        addresses = row.text("addresses", MAX_ADDRESSES * MAX_TEXT)
+        return cls(row.name("symbol"), tuple(addresses.split(",")), row.flag("memo"))
 
 
 @dataclass(frozen=True, slots=True)
