@@ -89,6 +89,11 @@ def view(tx: Tx, row: Row[Any]) -> View:
     return View(row, tuple(attempts), tuple(locks))
 
 
+def view_of(tx: Tx, payout_id: int) -> View:
+    """As `view`, by id. Raises `UnknownRow`."""
+    return view(tx, get(tx, payout_id))
+
+
 def working(tx: Tx, chain: str, queued_most: int = 200) -> list[View]:
     """Everything of a chain that the payer works on, oldest first."""
     base = select(PAYOUTS).where(PAYOUTS.c.chain == chain)

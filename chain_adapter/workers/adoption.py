@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import structlog
@@ -21,8 +22,7 @@ from chain_adapter.keys.journal import JournalEntry
 from chain_adapter.store import payouts, schema
 from chain_adapter.store.alarms import close_alarm, raise_alarm
 from chain_adapter.store.events import move_payout, record
-from chain_adapter.store.payouts import ATTEMPTS, LINKS, LOCKS, PAYOUTS
-from chain_adapter.store.payouts_onchain import replay
+from chain_adapter.store.payouts_onchain import ATTEMPTS, LINKS, LOCKS, PAYOUTS, replay
 from chain_adapter.store.store import Store, Tx
 from chain_adapter.workers.signing import Attempts, Signer
 from chain_adapter.workers.terms import ChainTerms
@@ -91,7 +91,7 @@ class Adoption:
 
     async def _adopt(self, entries: Sequence[JournalEntry]) -> None:
         for entry in entries:
-            adopted = await self._store.write(lambda tx, e=entry: self._adopt_one(tx, e))
+            adopted = await self._store.write(partial(self._adopt_one, entry=entry))
             if adopted:
                 log.warning("adopted", payout=str(entry.payout), txid=entry.txid)
 
@@ -111,7 +111,7 @@ class Adoption:
         record(
             tx, row.chain, "adopted", payouts.subject(row), txid=entry.txid, purpose=entry.purpose
         )  # fmt: skip
-        if entry.purpose != Purpose.PAY or entry.settled:
+        if entry.purpose.value != Purpose.PAY.value or entry.settled:
             return True
         state = Payout(row.state)
         if state in (Payout.QUEUED, Payout.RESERVED, Payout.REFUSED):

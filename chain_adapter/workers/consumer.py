@@ -7,13 +7,13 @@ what cannot be begun for too long is sent back, so that no twenty orders stop th
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
+from sqlalchemy import Row
 
 from chain_adapter.core.states import Payout
-from chain_adapter.platform_api.client import ConsumePage
-from chain_adapter.platform_api.messages import PAGE_SIZE
+from chain_adapter.platform_api.messages import PAGE_SIZE, ConsumePage
 from chain_adapter.store import ledger, orders, payouts
 from chain_adapter.store.alarms import close_alarm, raise_alarm
 from chain_adapter.store.store import Store, Tx
@@ -161,7 +161,7 @@ class Consumer:
         self._full_since = (asked_at, names)
         return True
 
-    def _waiting(self, tx: Tx, names: frozenset[str]) -> list[payouts.Row]:
+    def _waiting(self, tx: Tx, names: frozenset[str]) -> list[Row[Any]]:
         """Orders of the page that are QUEUED and not held, oldest first."""
         rows = orders.unlisted_too_long(
             tx, self._terms.symbol, older_than=tx.now_us + 1, most=10_000

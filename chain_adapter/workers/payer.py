@@ -11,6 +11,7 @@ import asyncio
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import structlog
@@ -20,14 +21,16 @@ from chain_adapter.chain import (
     Chain,
     FeeAboveLimit,
     InsufficientFunds,
+    InvalidAddress,
     Rejected,
     SignedTx,
 )
 from chain_adapter.core.payouts import Recipients, Refused, lock_order, screen
 from chain_adapter.core.states import Kind, Payout, Purpose
 from chain_adapter.errors import SigningRefused, StateConflict
-from chain_adapter.store import payouts, schema
+from chain_adapter.store import addresses, payouts, schema
 from chain_adapter.store.alarms import close_alarm, raise_alarm
+from chain_adapter.store.events import move_payout
 from chain_adapter.store.payouts import View
 from chain_adapter.store.store import Store, Tx
 from chain_adapter.workers.adoption import Adoption
@@ -68,14 +71,13 @@ class Payer:
         store: Store,
         signer: Signer,
         board: Board,
-        own: Callable[[], Recipients],
         on_outbox: Callable[[], None],
     ) -> None:
         self._terms = terms
         self._chain = chain
         self._store = store
         self._board = board
-        self._own = own
+        self._contracts = frozenset(chain.asset_key(name) for name in terms.assets) - {b""}
         self._on_outbox = on_outbox
         self._accounts = accounts
         self._attempts = Attempts(terms, chain, accounts, store, signer)
@@ -125,12 +127,12 @@ class Payer:
         elif state is Payout.CLAIMED:
             await self._advance_claimed(view, now)
         elif state is Payout.INCLUDED and any(a.final and a.ok for a in view.paying):
-            await self._finish(view)
+            await self._finish(view, now)
 
     async def _advance_reserved(self, view: View, now: Situation) -> None:
         row = view.row
         if not view.open:
-            await self._attempts.tell_ends(view)
+            await self._attempts.tell_ends(view, now.settled_height)
             await self._store.write(
                 lambda tx: payouts.requeue(tx, row.id, "nothing that pays was signed")
             )
@@ -156,7 +158,7 @@ class Payer:
                 await self._hold(row, payouts.PAID_NOT_ACCEPTED, "paid_not_accepted")
             return
         if not [a for a in view.open if a.purpose != Purpose.VOID]:
-            await self._attempts.tell_ends(view)
+            await self._attempts.tell_ends(view, now.settled_height)
             if row.claim_code is not None:
                 notes = self._attempts.fee_notes(view)
                 await self._store.write(
@@ -175,9 +177,7 @@ class Payer:
         row = view.row
         if any(a.included_height is not None and a.ok for a in view.paying):
             await self._store.write(
-                lambda tx: payouts.move_payout(
-                    tx, payouts.get(tx, row.id), Payout.INCLUDED, "in a block"
-                )
+                lambda tx: move_payout(tx, payouts.get(tx, row.id), Payout.INCLUDED, "in a block")
             )
             return
         unsigned = [a for a in view.open if a.txid is None]
@@ -186,7 +186,7 @@ class Payer:
             return
         if view.open:
             return
-        await self._attempts.tell_ends(view)
+        await self._attempts.tell_ends(view, now.settled_height)
         failed = any(a.final and not a.ok for a in view.paying)
 
         def unit(tx: Tx) -> None:
@@ -205,11 +205,11 @@ class Payer:
         if row.held_reason is None:
             await self._store.write(unit)
 
-    async def _finish(self, view: View) -> None:
+    async def _finish(self, view: View, now: Situation) -> None:
         row = view.row
         fee = self._terms.fee.told(payouts.included_fee(view))
         body = {**self._attempts.notice(row, ""), "fee": fee}
-        await self._attempts.tell_ends(view)
+        await self._attempts.tell_ends(view, now.settled_height)
         await self._store.write(lambda tx: payouts.finish(tx, row.id, body, self._depth(row)))
         self._on_outbox()
 
@@ -226,9 +226,7 @@ class Payer:
             moved = moved or refused
             if refused or not self._may_begin(view, now):
                 continue
-            current = await self._store.read(
-                lambda tx, i=view.row.id: payouts.view(tx, payouts.get(tx, i))
-            )
+            current = await self._store.read(partial(payouts.view_of, payout_id=view.row.id))
             if current.row.state != Payout.QUEUED or (
                 current.row.amount is None and (current.row.kind == Kind.WITHDRAWAL)
             ):
@@ -237,7 +235,7 @@ class Payer:
             if built is None:
                 continue
             future = self._store.submit(
-                lambda tx, b=built: self._attempts.reserve(tx, b, now.settled_height)
+                partial(self._attempts.reserve, built=built, build_height=now.settled_height)
             )
             ready.append((built, asyncio.wrap_future(future)))
             self._take(now, built.account.address, built.effect.locks)
@@ -276,6 +274,7 @@ class Payer:
         if row.kind != Kind.WITHDRAWAL or row.amount is not None:
             return False
         asset = self._terms.assets[row.asset]
+        recipients = await self._recipients(row)
         verdict = screen(
             address_to=row.address_to,
             amount=row.amount_told,
@@ -284,7 +283,7 @@ class Payer:
             memos=self._chain.info.memos,
             parse_address=self._chain.parse_address,
             address_key=self._chain.address_key,
-            recipients=self._own(),
+            recipients=recipients,
         )
         if isinstance(verdict, Refused):
             reason = verdict.reason
@@ -296,6 +295,15 @@ class Payer:
             lambda tx: payouts.screened(tx, row, verdict.to, verdict.amount, verdict.memo)
         )
         return False
+
+    async def _recipients(self, row: Row[Any]) -> Recipients:
+        """Who may not be paid, as far as this order is concerned."""
+        try:
+            key = self._chain.address_key(self._chain.parse_address(row.address_to))
+        except InvalidAddress:
+            return Recipients(frozenset(), self._contracts)
+        known = await self._store.read(lambda tx: addresses.find(tx, self._terms.chain, [key]))
+        return Recipients(frozenset({key} if known else ()), self._contracts)
 
     async def _build_first(
         self, view: View, now: Situation, before: Sequence[Built]
@@ -439,7 +447,7 @@ class Payer:
             except Rejected as error:
                 said = error.why
             await self._store.write(
-                lambda tx, a=attempt, s=said: payouts.mark_sent(tx, a.id, head, s)
+                partial(payouts.mark_sent, attempt_id=attempt.id, head_height=head, node_said=said)
             )
             if said is None:
                 return

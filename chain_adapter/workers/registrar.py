@@ -15,7 +15,7 @@ import structlog
 from chain_adapter.chain import Chain
 from chain_adapter.core.states import Role
 from chain_adapter.errors import PlatformRefused
-from chain_adapter.keys.derivation import DEPOSIT
+from chain_adapter.keys.derivation import Account
 from chain_adapter.platform_api import codes
 from chain_adapter.platform_api.messages import MAX_ADDRESSES
 from chain_adapter.store import addresses
@@ -82,9 +82,7 @@ class Registrar:
         if self._memo:
             return await self._memo_address()
         self.pool = await self._platform.available(self._symbol)
-        registered = await self._store.read(
-            lambda tx: addresses.count_registered(tx, self._name)
-        )
+        registered = await self._store.read(lambda tx: addresses.count_registered(tx, self._name))
         subject = f"pool:{self._symbol}"
 
         def compare(tx: Tx) -> None:
@@ -118,19 +116,20 @@ class Registrar:
     async def _derive(self, count: int) -> None:
         """Store the next addresses of the deposit account; proven before they are stored."""
         first = await self._store.read(
-            lambda tx: addresses.next_index(tx, self._name, DEPOSIT)
+            lambda tx: addresses.next_index(tx, self._name, Account.DEPOSIT)
         )
         made = [
-            self._accounts.at(self._name, DEPOSIT, index) for index in range(first, first + count)
+            self._accounts.at(self._name, Account.DEPOSIT, index)
+            for index in range(first, first + count)
         ]
         # One key of the batch, the last: all come from one account key by the same derivation.
-        await self._prove(self._name, DEPOSIT, made[-1].index, secrets.token_bytes(32))
+        await self._prove(self._name, Account.DEPOSIT, made[-1].index, secrets.token_bytes(32))
 
         def unit(tx: Tx) -> None:
             for one in made:
                 addresses.add(
                     tx, self._name, self._chain.address_key(one.address), one.address,
-                    Role.DEPOSIT, account=DEPOSIT, idx=one.index,
+                    Role.DEPOSIT, account=Account.DEPOSIT, idx=one.index,
                 )  # fmt: skip
 
         await self._store.write(unit)
@@ -163,7 +162,7 @@ class Registrar:
         waiting = await self._store.read(lambda tx: addresses.unregistered(tx, self._name, 2))
         if not waiting:
             known = await self._store.read(
-                lambda tx: addresses.next_index(tx, self._name, DEPOSIT)
+                lambda tx: addresses.next_index(tx, self._name, Account.DEPOSIT)
             )
             if known:
                 self.pool = 1
@@ -172,4 +171,3 @@ class Registrar:
             return 0.0
         await self._register([waiting[0].address])
         return 0.0
-

@@ -15,13 +15,14 @@ from sqlalchemy import Row, or_, select
 
 from chain_adapter import money
 from chain_adapter.chain import Chain, Coin, Effect, Intent, Payment, Rejected, SignedTx
-from chain_adapter.core.states import Kind, Payout, Purpose
-from chain_adapter.errors import SigningRefused
-from chain_adapter.keys.journal import Death, JournalEntry, PayoutKey
-from chain_adapter.keys.signer import SignRequest
-from chain_adapter.platform_api.messages import Warrant
+from chain_adapter.core.states import Kind, Purpose
+from chain_adapter.keys.journal import Death, JournalEntry, PayoutKey, State
+from chain_adapter.keys.journal import Purpose as SignedPurpose
+from chain_adapter.keys.request import SignRequest
+from chain_adapter.platform_api.answers import Warrant
 from chain_adapter.store import payouts, schema
-from chain_adapter.store.payouts import ATTEMPTS, View
+from chain_adapter.store.payouts import View
+from chain_adapter.store.payouts_onchain import ATTEMPTS
 from chain_adapter.store.store import Store, Tx
 from chain_adapter.workers.terms import ChainTerms
 
@@ -33,7 +34,7 @@ class Signer(Protocol):
 
     async def journal(self, chain: str) -> Sequence[JournalEntry]: ...
 
-    async def end(self, chain: str, txid: str, death: Death) -> None: ...
+    async def close(self, chain: str, txid: str, death: Death) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,10 @@ class Attempts:
     async def sign(
         self, row: Row[Any], attempt: Row[Any], open_attempts: Sequence[Row[Any]]
     ) -> SignedTx:
-        """Ask the signer, then store its bytes (and the claim). Raises `SigningRefused`."""
+        """Ask the signer, then store its bytes (and the claim).
+
+        Raises `SigningRefused`, also for a first payment that has no warrant.
+        """
         account = self.account_of(row)
         is_void = attempt.purpose == Purpose.VOID
         intent = Intent(
@@ -164,23 +168,19 @@ class Attempts:
             ),
             salt=bytes.fromhex(attempt.salt),
         )
-        asset = self._terms.assets.get(row.asset)
         warrant = None
-        if row.kind == Kind.WITHDRAWAL and not is_void:
-            if row.warrant is None:
-                raise SigningRefused("there is no warrant for this withdrawal")
+        if row.kind == Kind.WITHDRAWAL and not is_void and row.warrant is not None:
             warrant = Warrant(bytes(row.warrant), row.warrant_sign)
         signed = await self._signer.sign(
             SignRequest(
                 chain=row.chain,
                 payout=PayoutKey(row.kind, row.symbol, row.trans_id),
-                purpose=attempt.purpose,
+                purpose=SignedPurpose(attempt.purpose),
                 account=account.account,
                 index=account.index,
                 intent=intent,
                 payload=bytes(attempt.payload),
                 warrant=warrant,
-                decimals=asset.decimals if asset else 0,
                 build_height=attempt.build_height,
             )
         )
@@ -230,29 +230,27 @@ class Attempts:
             if a.included_height is not None and a.txid and (a.purpose == Purpose.VOID or not a.ok)
         ]
 
-    async def tell_ends(self, view: View) -> None:
+    async def tell_ends(self, view: View, settled_height: int) -> None:
         """Tell the signer's journal what became of attempts, with the proof it checks."""
         for attempt in view.attempts:
-            if attempt.txid is None or not (attempt.dead or attempt.final):
+            if attempt.txid is None or attempt.raw is None:
                 continue
-            death = death_of(attempt, view)
+            death = death_of(attempt, view, settled_height)
             if death is not None:
-                await self._signer.end(view.row.chain, attempt.txid, death)
+                await self._signer.close(view.row.chain, attempt.txid, death)
 
 
-def death_of(attempt: Row[Any], view: View) -> Death | None:
-    """The journal's word for the end of an attempt, with its evidence."""
-    from chain_adapter.keys.journal import State
-
+def death_of(attempt: Row[Any], view: View, settled_height: int) -> Death | None:
+    """The journal's word for the end of an attempt, with its evidence; None while it is open."""
     if attempt.final:
-        return Death(State.FINAL if attempt.ok else State.FAILED)
+        return Death(State.FINAL if attempt.ok else State.FAILED, settled_height)
     why = attempt.dead or ""
     if why.startswith("expired"):
-        return Death(State.EXPIRED, clock=int(why.rpartition(" ")[2]))
+        return Death(State.EXPIRED, settled_height, clock=int(why.rpartition(" ")[2]))
     held = set(json.loads(attempt.locks))
     for lock in view.locks:
-        if lock.lock in held and lock.used_txid and lock.used_txid != attempt.txid:
-            return Death(State.USED, by_txid=lock.used_txid)
+        if why and lock.lock in held and lock.used_txid and lock.used_txid != attempt.txid:
+            return Death(State.USED, settled_height, by_txid=lock.used_txid)
     return None
 
 
@@ -274,8 +272,3 @@ def spendable(tx: Tx, chain: str, address: str) -> Sequence[Row[Any]]:
         )
         .order_by(t.c.height, t.c.txid, t.c.place)
     )
-
-
-def state_of(row: Row[Any]) -> Payout:
-    """The state of a payout row."""
-    return Payout(row.state)
