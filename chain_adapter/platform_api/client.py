@@ -161,9 +161,13 @@ class PlatformClient:
                 timeout=self._timeout,
                 allow_redirects=False,
             ) as response:
-                if response.status != 200:
+                if response.status != 200 and not 400 <= response.status < 500:
                     raise self._lost(request, f"HTTP {response.status}, not 200")
-                return await self._read(request, response)
+                body = await self._read(request, response)
+                if response.status != 200:
+                    self._refusal(request, body)
+                    raise self._lost(request, f"HTTP {response.status}, not 200")
+                return body
         except TimeoutError:
             raise self._lost(request, f"no answer within {self._timeout.total:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
@@ -181,20 +185,30 @@ class PlatformClient:
         return bytes(body)
 
     def _answer(self, request: Request, raw: bytes) -> tuple[str, str]:
+        answer = self._refusal(request, raw)
+        if not answer:
+            raise self._lost(request, "an answer that is no JSON object with a code")
+        return self._text(request, answer, "data"), self._text(request, answer, "sign")
+
+    def _refusal(self, request: Request, raw: bytes) -> dict[str, Any]:
+        """Raise the refusal in this body, under HTTP 4xx as well: a code is believed no less there.
+
+        The answer itself when its code is 0; empty when it is none.
+        """
         try:
             answer = loads(raw)
         except BadMessage:
-            answer = None
+            return {}
         if not isinstance(answer, dict) or isinstance(answer, Ambiguous):
-            raise self._lost(request, "an answer that is no JSON object")
+            return {}
         code = _code(answer.get("code"))
         if code is None:
-            raise self._lost(request, "an answer without a code")
+            return {}
         if code != codes.SUCCESS:
             raise PlatformRefused(
                 request.call, code, _explained(code, answer.get("msg")), row=codes.is_row(code)
             )
-        return self._text(request, answer, "data"), self._text(request, answer, "sign")
+        return answer
 
     def _text(self, request: Request, answer: dict[str, Any], key: str) -> str:
         value = answer.get(key)
