@@ -1,0 +1,1 @@
+"""EVM chains for chain-adapter: the plugin `evm` (chain_adapter_evm.chain:plugin)."""
