@@ -1,0 +1,140 @@
+"""Parts made from the configuration, the same for the daemon and for commands.
+
+Configuration -> plugin and settings -> a pure chain (no endpoint) or a guarded one -> signer,
+accounts, platform client. Nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from chain_adapter import registry
+from chain_adapter.chain import Chain, Plugin
+from chain_adapter.clock import Clock
+from chain_adapter.config import ChainConfig, Config
+from chain_adapter.config.sections import PlatformConfig
+from chain_adapter.errors import ConfigError, KeyFileError
+from chain_adapter.guard import Guard
+from chain_adapter.guard.limits import Limits, Observe, unobserved
+from chain_adapter.keys.derivation import Account as AccountNumber
+from chain_adapter.keys.keystore import PublicKeys
+from chain_adapter.keys.request import SignerAsset, SignerChain
+from chain_adapter.platform_api.envelope import Envelope, load_private_key, load_public_key
+from chain_adapter.workers.signing import Account
+
+
+def no_requests(method: str) -> AbstractAsyncContextManager[None]:
+    """The gate of a chain that was opened without an endpoint: there is nothing to ask."""
+    raise ConfigError(f"{method}: this chain was opened without an endpoint")
+
+
+def plugin_of(config: ChainConfig) -> tuple[Plugin, Any]:
+    """A chain's plugin and its settings. Raises `ConfigError` naming the key that is wrong."""
+    where = f"chains.{config.name}"
+    plugin = registry.plugin(config.plugin, f"{where}.plugin")
+    node = dict(config.node)
+    settings_type = plugin.settings
+    if is_dataclass(settings_type) and "memo" in {f.name for f in fields(settings_type)}:
+        node.setdefault("memo", config.memo)
+    elif config.memo:
+        raise ConfigError(f"{where}.memo: plugin {config.plugin!r} knows no memos")
+    return plugin, registry.settings_of(plugin, node, f"{where}.node")
+
+
+def pure_chain(config: ChainConfig) -> Chain:
+    """The chain without endpoint: names, addresses, keys."""
+    plugin, settings = plugin_of(config)
+    return plugin.open(settings, config.plugin_assets(), None, no_requests)
+
+
+def guarded_chain(
+    config: ChainConfig,
+    clock: Clock,
+    *,
+    identity: str | None,
+    on_identity: Callable[[str], Awaitable[None] | None] | None,
+    observe: Observe = unobserved,
+) -> Guard:
+    """All endpoints of a chain behind one `Chain`. Raises `ConfigError` when it has none."""
+    plugin, settings = plugin_of(config)
+    if not config.endpoints:
+        raise ConfigError(f"chains.{config.name}.node.endpoints: name at least one endpoint")
+    return Guard(
+        plugin,
+        settings,
+        config.plugin_assets(),
+        config.endpoints,
+        name=config.name,
+        identity=identity,
+        on_identity=on_identity,
+        clock=clock,
+        limits=Limits(
+            request_timeout_s=config.timeout_s,
+            item_timeout_s=config.timeout_s,
+            rate_per_s=config.requests_per_s,
+        ),
+        observe=observe,
+    )
+
+
+class ConfiguredAccounts:
+    """Addresses and public keys of ours, derived from account public keys (no secret)."""
+
+    def __init__(self, keys: PublicKeys) -> None:
+        self._keys = keys
+        self._chains: dict[str, Chain] = {}
+        self._hot: dict[str, Account] = {}
+
+    def add(self, name: str, chain: Chain) -> None:
+        """Make a chain known by its pure methods."""
+        self._chains[name] = chain
+
+    def at(self, chain: str, account: int, index: int) -> Account:
+        """The key at a path. Raises `KeyFileError` when `keys init` has not exported it."""
+        pure = self._chains[chain]
+        key = self._keys.public_key(pure.info.scheme, pure.info.coin_type, account, index)
+        return Account(account, index, pure.address_of(key), key)
+
+    def hot(self, chain: str) -> Account:
+        """The address that pays withdrawals."""
+        if chain not in self._hot:
+            self._hot[chain] = self.at(chain, AccountNumber.HOT, 0)
+        return self._hot[chain]
+
+    def gas(self, chain: str) -> Account:
+        """The address that pays top-ups."""
+        return self.at(chain, AccountNumber.GAS, 0)
+
+
+def signer_chains(config: Config) -> dict[str, SignerChain]:
+    """The chains as the signer knows them: pure methods and its own view of the assets."""
+    return {
+        name: SignerChain(
+            chain=pure_chain(chain),
+            assets={
+                one.name: SignerAsset(one.name, one.symbol, one.decimals)
+                for one in chain.assets.values()
+            },
+            fee_cap=chain.fee_cap,
+        )
+        for name, chain in config.require_chains().items()
+    }
+
+
+def read_key(path: Path, what: str) -> bytes:
+    """A key file's bytes. Raises `KeyFileError`."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise KeyFileError(f"{what} {path} cannot be read: {error.strerror}") from None
+
+
+def envelope(platform: PlatformConfig) -> Envelope:
+    """Our private key and the platform's public one. Raises `KeyFileError`, `ConfigError`."""
+    own = load_private_key(read_key(platform.private_key_file, "platform.private_key_file"))
+    theirs = load_public_key(read_key(platform.platform_key_file, "platform.platform_key_file"))
+    return Envelope(own, theirs)
