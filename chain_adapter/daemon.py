@@ -252,18 +252,15 @@ class Daemon:
 
     async def _own_addresses(self, name: str, guard: Guard) -> None:
         own = [
-            (Role.HOT, self.accounts.hot(name)),
-            (Role.GAS, self.accounts.gas(name)),
+            addresses.NewAddress(
+                guard.address_key(one.address), one.address, role, one.account, one.index
+            )
+            for role, one in (
+                (Role.HOT, self.accounts.hot(name)),
+                (Role.GAS, self.accounts.gas(name)),
+            )
         ]
-
-        def unit(tx: Tx) -> None:
-            for role, account in own:
-                addresses.add(
-                    tx, name, guard.address_key(account.address), account.address, role,
-                    account=account.account, idx=account.index,
-                )  # fmt: skip
-
-        await self.store.write(unit)
+        await self.store.write(lambda tx: addresses.add(tx, name, own))
 
     async def _prove(self, chain: str, account: int, index: int, challenge: bytes) -> None:
         """Raise `SigningRefused` unless the signer has the key of the address we derive."""

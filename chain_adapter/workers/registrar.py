@@ -125,14 +125,14 @@ class Registrar:
         # One key of the batch, the last: all come from one account key by the same derivation.
         await self._prove(self._name, Account.DEPOSIT, made[-1].index, secrets.token_bytes(32))
 
-        def unit(tx: Tx) -> None:
-            for one in made:
-                addresses.add(
-                    tx, self._name, self._chain.address_key(one.address), one.address,
-                    Role.DEPOSIT, account=Account.DEPOSIT, idx=one.index,
-                )  # fmt: skip
-
-        await self._store.write(unit)
+        rows = [
+            addresses.NewAddress(
+                self._chain.address_key(one.address), one.address, Role.DEPOSIT,
+                one.account, one.index,
+            )
+            for one in made
+        ]  # fmt: skip
+        await self._store.write(lambda tx: addresses.add(tx, self._name, rows))
         self._on_addresses()
 
     async def _register(self, spellings: Sequence[str]) -> None:
