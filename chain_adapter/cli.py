@@ -17,7 +17,8 @@ from typing import NoReturn
 
 from chain_adapter import __version__
 from chain_adapter.chain import ChainError, Unavailable
-from chain_adapter.commands.tree import COMMANDS, GROUPS, Command
+from chain_adapter.commands.options import GROUPS, Command
+from chain_adapter.commands.tree import COMMANDS
 from chain_adapter.errors import AdapterError
 
 PROGRAM = "chain-adapter"

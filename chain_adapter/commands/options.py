@@ -1,4 +1,4 @@
-"""Options that commands share, and how the texts of a command line become values."""
+"""What a command line is made of: options, commands, groups, and how texts become values."""
 
 from __future__ import annotations
 
@@ -16,6 +16,17 @@ class Option:
 
     flags: tuple[str, ...]
     named: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """`words` after the program's name; `run` is "module:function" below `commands`, or None."""
+
+    words: tuple[str, ...]
+    help: str
+    example: str
+    options: tuple[Option, ...]
+    run: str | None
 
 
 def option(*flags: str, **named: Any) -> Option:
@@ -64,3 +75,18 @@ ID = option("id", metavar="ID", help="as the list shows it")
 CHAIN_NAME = option("name", metavar="NAME", help="the chain")
 ASSET_NAME = option("name", metavar="CHAIN/NAME", help="the asset")
 ACT = (CONFIG, REASON, JSON)
+
+GROUPS: Mapping[str, str] = {
+    "keys": "the seed and what comes from it",
+    "addresses": "addresses of ours",
+    "deposits": "what arrived for users",
+    "payouts": "what leaves: withdrawals, sweeps, top-ups, cold transfers",
+    "outbox": "what the platform is to be told",
+    "inbox": "findings that a person must look at",
+    "alarms": "what is wrong",
+    "events": "every transition, hash-chained",
+    "chains": "stop and go on with a chain",
+    "assets": "stop and go on with an asset",
+    "db": "the database",
+    "plugins": "chain plugins",
+}

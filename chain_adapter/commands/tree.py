@@ -6,8 +6,6 @@ without a function is part of the interface, but not built yet: it says so and e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from chain_adapter.commands.options import (
@@ -23,38 +21,11 @@ from chain_adapter.commands.options import (
     ONE_CHAIN,
     STATE,
     TO,
-    Option,
+    Command,
     day,
     option,
     whole,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """`words` after the program's name; `run` is "module:function" below `commands`, or None."""
-
-    words: tuple[str, ...]
-    help: str
-    example: str
-    options: tuple[Option, ...]
-    run: str | None
-
-
-GROUPS: Mapping[str, str] = {
-    "keys": "the seed and what comes from it",
-    "addresses": "addresses of ours",
-    "deposits": "what arrived for users",
-    "payouts": "what leaves: withdrawals, sweeps, top-ups, cold transfers",
-    "outbox": "what the platform is to be told",
-    "inbox": "findings that a person must look at",
-    "alarms": "what is wrong",
-    "events": "every transition, hash-chained",
-    "chains": "stop and go on with a chain",
-    "assets": "stop and go on with an asset",
-    "db": "the database",
-    "plugins": "chain plugins",
-}
 
 COMMANDS: tuple[Command, ...] = (
     Command(("run",), "the daemon", "run --config adapter.toml", (CONFIG,), "serve:run"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from chain_adapter.config.kinds import (
     DATABASE_URL,
@@ -25,6 +25,7 @@ from chain_adapter.config.kinds import (
     seconds,
 )
 from chain_adapter.config.settings import setting
+from chain_adapter.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,24 @@ class DatabaseConfig:
         """The SQLite file; None for PostgreSQL."""
         prefix = "sqlite:///"
         return Path(self.url.removeprefix(prefix)) if self.url.startswith(prefix) else None
+
+    def connect_url(self) -> str:
+        """The URL to connect by, with the password out of its file. Raises `ConfigError`."""
+        if self.password_file is None or self.sqlite_file is not None:
+            return self.url
+        try:
+            lines = self.password_file.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or "is not UTF-8 text"
+            raise ConfigError(f"database.password_file: {self.password_file}: {why}") from None
+        parts = urlsplit(self.url)
+        user, _, host = parts.netloc.rpartition("@")
+        if not user or not lines or not lines[0]:
+            raise ConfigError(
+                "database.password_file: the URL needs user@host, and the file a first line"
+            )
+        login = f"{user.partition(':')[0]}:{quote(lines[0], safe='')}"
+        return urlunsplit(parts._replace(netloc=f"{login}@{host}"))
 
     @property
     def shown_url(self) -> str:

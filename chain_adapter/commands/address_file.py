@@ -1,0 +1,220 @@
+"""A file of addresses into the books: all of it or nothing, millions in seconds.
+
+Lines are parsed and staged in a private temporary database, where a repeated address counts once;
+only when every line was good one transaction takes them over, so that a daemon on the same books
+waits for that alone. Each insert raises the chain's address counter, as every insert of an address
+does: a block's commit demands the counter that its filter was made from.
+"""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import sqlite3
+import tempfile
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Connection, select, text, update
+
+from chain_adapter.chain import Chain, InvalidAddress
+from chain_adapter.core.states import Role
+from chain_adapter.errors import AdapterError, ConfigError
+from chain_adapter.store import schema
+from chain_adapter.store.events import record
+from chain_adapter.store.store import Store, Tx
+
+BLOCK = 1 << 20  # bytes read at a time
+LONGEST = 512  # bytes of a line; no address of any chain is so long
+
+
+class BadLine(AdapterError):
+    """A line of the file is no address of the chain. Nothing was stored."""
+
+    exit_status = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """Addresses that were added, and that the books held before; each counted once."""
+
+    imported: int
+    known: int
+
+
+def blocks_of(path: Path) -> Iterator[tuple[int, bytes]]:
+    """(number of the first line, whole lines) of a file, a megabyte or so at a time."""
+    first = 1
+    try:
+        with path.open("rb") as file:
+            while block := file.read(BLOCK):
+                block += file.readline()
+                yield first, block
+                first += block.count(b"\n")
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+
+
+def parsed(chain: Chain, first: int, block: bytes) -> list[tuple[bytes, str]]:
+    """(address key, spelling) of every line that is not blank. Raises `BadLine` with its number."""
+    parse, key = chain.parse_address, chain.address_key
+    if first == 1:
+        block = block.removeprefix(b"\xef\xbb\xbf")
+    found: list[tuple[bytes, str]] = []
+    for number, raw in enumerate(block.split(b"\n"), first):
+        line = raw.strip()
+        if not line:
+            continue
+        try:
+            if len(line) > LONGEST:
+                raise BadLine(f"line {number}: longer than any address; nothing was stored")
+            text = line.decode("utf-8")
+            found.append((key(parse(text)), text))
+        except UnicodeDecodeError:
+            raise BadLine(f"line {number}: is not UTF-8 text; nothing was stored") from None
+        except InvalidAddress as error:
+            raise BadLine(
+                f"line {number}: no address of this chain ({error}); nothing was stored"
+            ) from None
+    return found
+
+
+_chain_of_worker: Chain | None = None
+
+
+def _adopt(chain: Chain) -> None:
+    """A forked worker inherits the chain: a plugin's objects need not be fit for pickling."""
+    global _chain_of_worker  # noqa: PLW0603
+    _chain_of_worker = chain
+
+
+def _in_worker(first: int, block: bytes) -> list[tuple[bytes, str]]:
+    assert _chain_of_worker is not None
+    return parsed(_chain_of_worker, first, block)
+
+
+def parsed_blocks(path: Path, chain: Chain) -> Iterator[list[tuple[bytes, str]]]:
+    """Every block parsed, in order; a large file by all processors. Raises `BadLine`."""
+    blocks = blocks_of(path)
+    start = list(itertools.islice(blocks, 2))
+    workers = os.cpu_count() or 1
+    if len(start) < 2 or workers < 2:
+        for first, block in itertools.chain(start, blocks):
+            yield parsed(chain, first, block)
+        return
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(workers, context, _adopt, (chain,)) as pool:
+        waiting: deque[Future[list[tuple[bytes, str]]]] = deque()
+        try:
+            for first, block in itertools.chain(start, blocks):
+                waiting.append(pool.submit(_in_worker, first, block))
+                if len(waiting) > 2 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+class Staged:
+    """The addresses of a good file, each once, in a temporary file. A context manager."""
+
+    def __init__(self, path: Path, chain: Chain) -> None:
+        self._directory = tempfile.TemporaryDirectory(prefix="chain-adapter-import-")
+        self.file = Path(self._directory.name) / "staged.db"
+        try:
+            self._fill(path, chain)
+        except BaseException:
+            self._directory.cleanup()
+            raise
+
+    def _fill(self, path: Path, chain: Chain) -> None:
+        self._connection = sqlite3.connect(self.file, isolation_level=None)
+        run = self._connection.execute
+        run("PRAGMA journal_mode=OFF")
+        run("PRAGMA synchronous=OFF")
+        run("CREATE TABLE staged (key BLOB PRIMARY KEY, address TEXT NOT NULL) WITHOUT ROWID")
+        run("BEGIN")
+        try:
+            for batch in parsed_blocks(path, chain):
+                self._connection.executemany("INSERT OR IGNORE INTO staged VALUES (?, ?)", batch)
+        except BadLine as error:
+            raise BadLine(f"{path}, {error}") from None
+        run("COMMIT")
+        self.count: int = run("SELECT count(*) FROM staged").fetchone()[0]
+
+    def rows(self) -> Iterator[tuple[bytes, str]]:
+        yield from self._connection.execute("SELECT key, address FROM staged ORDER BY key")
+
+    def __enter__(self) -> Staged:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+        self._directory.cleanup()
+
+
+def take_over(store: Store, chain: str, staged: Staged, who: str, source: str) -> Imported:
+    """One transaction: what is new becomes a watched address, what is known stays as it is."""
+    with store.engine.connect() as connection:
+        if store.is_sqlite:
+            staged._connection.close()
+            connection.exec_driver_sql("ATTACH DATABASE ? AS staging", (str(staged.file),))
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            stage = "staging.staged"
+        else:
+            _copy(connection, staged)
+            stage = "staged_addresses"
+        now_us = int(store.clock.now().timestamp() * 1_000_000)
+        tx = Tx(connection, now_us, store.session)
+        try:
+            added = _insert(tx, chain, stage)
+            if added:
+                record(
+                    tx, chain, "addresses imported", f"addresses:{chain}",
+                    imported=added, file=source, who=who,
+                )  # fmt: skip
+            connection.commit()
+        except BaseException:
+            connection.rollback()
+            raise
+    return Imported(added, staged.count - added)
+
+
+def _insert(tx: Tx, chain: str, stage: str) -> int:
+    chains = schema.chains
+    tx.insert_new(chains, {"chain": chain})
+    # FOR UPDATE orders us with every other insert of an address of this chain.
+    counter = tx.value(
+        select(chains.c.address_count).where(chains.c.chain == chain).with_for_update()
+    )
+    statement = text(
+        "INSERT INTO addresses (chain, key, address, role, elsewhere, seq) "
+        "SELECT :chain, s.key, s.address, :role, :elsewhere, "
+        ":counter + row_number() OVER (ORDER BY s.key) "
+        f"FROM {stage} AS s WHERE NOT EXISTS "
+        "(SELECT 1 FROM addresses AS a WHERE a.chain = :chain AND a.key = s.key) "
+        "ORDER BY s.key"
+    )
+    added = tx.connection.execute(
+        statement,
+        {"chain": chain, "role": str(Role.WATCHED), "elsewhere": True, "counter": counter},
+    ).rowcount
+    if added:
+        tx.run(update(chains).where(chains.c.chain == chain).values(address_count=counter + added))
+    return added
+
+
+def _copy(connection: Connection, staged: Staged) -> None:
+    connection.exec_driver_sql(
+        "CREATE TEMPORARY TABLE staged_addresses (key bytea PRIMARY KEY, address text NOT NULL) "
+        "ON COMMIT DROP"
+    )
+    driver = connection.connection.cursor()
+    with driver.copy("COPY staged_addresses (key, address) FROM STDIN") as copy:
+        for row in staged.rows():
+            copy.write_row(row)
