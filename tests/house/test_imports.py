@@ -32,7 +32,18 @@ ALLOWED: dict[str, set[str]] = {
 """part -> the parts it may import, beside itself and the leaves. Whatever composes the others
 (`COMPOSERS`) may import all, and is imported by none of them."""
 
-COMPOSERS = {"cli", "daemon", "commands", "demo", "check", "scan", "status", "why", "__main__"}
+COMPOSERS = {
+    "assembly",
+    "cli",
+    "daemon",
+    "commands",
+    "demo",
+    "check",
+    "scan",
+    "status",
+    "why",
+    "__main__",
+}
 
 IMPURE = {
     "aiohttp", "asyncio", "httpx", "io", "logging", "os", "pathlib", "psycopg", "random",
