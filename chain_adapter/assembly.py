@@ -23,7 +23,13 @@ from chain_adapter.guard.limits import Limits, Observe, unobserved
 from chain_adapter.keys.derivation import Account as AccountNumber
 from chain_adapter.keys.keystore import PublicKeys
 from chain_adapter.keys.request import SignerAsset, SignerChain
-from chain_adapter.platform_api.envelope import Envelope, load_private_key, load_public_key
+from chain_adapter.platform_api.envelope import (
+    Envelope,
+    fingerprint,
+    load_private_key,
+    load_public_key,
+    self_test,
+)
 from chain_adapter.workers.signing import Account
 
 
@@ -138,3 +144,15 @@ def envelope(platform: PlatformConfig) -> Envelope:
     own = load_private_key(read_key(platform.private_key_file, "platform.private_key_file"))
     theirs = load_public_key(read_key(platform.platform_key_file, "platform.platform_key_file"))
     return Envelope(own, theirs)
+
+
+def key_fingerprints(platform: PlatformConfig) -> tuple[str, str]:
+    """Fingerprints of our key and the platform's: what a production profile refuses by."""
+    own = load_private_key(read_key(platform.private_key_file, "platform.private_key_file"))
+    theirs = load_public_key(read_key(platform.platform_key_file, "platform.platform_key_file"))
+    return fingerprint(own), fingerprint(theirs)
+
+
+def own_key_self_test(platform: PlatformConfig) -> None:
+    """Prove that this machine's RSA tells nothing about forged padding. Raises `ConfigError`."""
+    self_test(load_private_key(read_key(platform.private_key_file, "platform.private_key_file")))

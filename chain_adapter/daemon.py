@@ -27,6 +27,8 @@ from chain_adapter.assembly import (
     ConfiguredAccounts,
     envelope,
     guarded_chain,
+    key_fingerprints,
+    own_key_self_test,
     pure_chain,
     signer_chains,
 )
@@ -99,7 +101,8 @@ class Daemon:
         keys = config.require_keys()
         sealed = envelope(platform)
         if config.profile is Profile.PRODUCTION:
-            refuse_in_production(platform.url, platform.app_id, *sealed.fingerprints)
+            refuse_in_production(platform.url, platform.app_id, *key_fingerprints(platform))
+        await asyncio.to_thread(own_key_self_test, platform)
         public = PublicKeys.load(keys.keystore)
         await self._open_ledger(public)
         self.accounts = ConfiguredAccounts(public)

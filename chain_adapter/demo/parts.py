@@ -104,7 +104,7 @@ class Control:
         async with self._session.get(f"{self.url}/sandbox/{path}") as answer:
             return await self._read(answer)
 
-    async def post(self, path: str, **body: Any) -> Any:
+    async def post(self, path: str, /, **body: Any) -> Any:
         """One POST; its JSON. Raises `AdapterError` for a refusal."""
         async with self._session.post(f"{self.url}/sandbox/{path}", json=body) as answer:
             return await self._read(answer)
@@ -125,7 +125,7 @@ async def wait_until(
     """Ask until it holds. Raises `AdapterError` naming what did not come about."""
     try:
         async with asyncio.timeout(limit_s):
-            while not await holds():
+            while not await holds():  # noqa: ASYNC110 - other processes tell no event
                 await asyncio.sleep(every_s)
     except TimeoutError:
         raise AdapterError(f"after {limit_s:.0f} s still waiting for: {what}") from None

@@ -10,8 +10,8 @@ import random
 import secrets
 import sys
 import time
-from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -197,20 +197,14 @@ class Scenario:
     @staticmethod
     def minimum(asset: Asset) -> int:
         """The least deposit: a thousandth of a coin."""
-        return int(10**asset.decimals // 1000)
+        return int(10**asset.decimals) // 1000
 
     def _open_reader(self) -> None:
         """A second pair of eyes: balances asked from the node, not from the daemon."""
         config: ChainConfig = load(self.config_file).chain(CHAIN)
         self.pure = pure_chain(config)
         plugin, settings = plugin_of(config)
-        from contextlib import asynccontextmanager
-
-        @asynccontextmanager
-        async def gate(_method: str) -> Any:
-            yield
-
-        self.reader = plugin.open(settings, config.plugin_assets(), config.endpoints[0], gate)
+        self.reader = plugin.open(settings, config.plugin_assets(), config.endpoints[0], _gate)
         self.stack.push_async_callback(self.reader.close)
 
     async def _fund(self) -> None:
@@ -234,7 +228,8 @@ class Scenario:
 
     def _amount(self, asset: Asset) -> int:
         """Ordinary amounts with odd last digits, so that equal sums are no accident."""
-        return 10**asset.decimals // 100 + self.random.randrange(1, 10**asset.decimals // 1000)
+        coin = int(10**asset.decimals)
+        return coin // 100 + self.random.randrange(1, coin // 1000)
 
     async def deposits(self, count: int) -> None:
         """Make `count` deposits that must be credited, and some that must not."""
@@ -430,6 +425,11 @@ class Scenario:
         await wait_until("everything to come to rest", at_rest, limit_s, every_s=0.3)
         await self.devnet.automine(None)
         self.say("everything is at rest; comparing chain, platform and books")
+
+
+@asynccontextmanager
+async def _gate(_method: str) -> AsyncIterator[None]:
+    yield
 
 
 def _toml(value: Any) -> str:
