@@ -2,8 +2,7 @@
 
 Lines are parsed and staged in a private temporary database, where a repeated address counts once;
 only when every line was good one transaction takes them over, so that a daemon on the same books
-waits for that alone. Each insert raises the chain's address counter, as every insert of an address
-does: a block's commit demands the counter that its filter was made from.
+waits for that alone.
 """
 
 from __future__ import annotations
@@ -19,12 +18,9 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, select, text, update
-
 from chain_adapter.chain import Chain, InvalidAddress
-from chain_adapter.core.states import Role
 from chain_adapter.errors import AdapterError, ConfigError
-from chain_adapter.store import schema
+from chain_adapter.store import addresses
 from chain_adapter.store.events import record
 from chain_adapter.store.store import Store, Tx
 
@@ -160,61 +156,14 @@ class Staged:
 
 def take_over(store: Store, chain: str, staged: Staged, who: str, source: str) -> Imported:
     """One transaction: what is new becomes a watched address, what is known stays as it is."""
-    with store.engine.connect() as connection:
-        if store.is_sqlite:
-            staged._connection.close()
-            connection.exec_driver_sql("ATTACH DATABASE ? AS staging", (str(staged.file),))
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            stage = "staging.staged"
-        else:
-            _copy(connection, staged)
-            stage = "staged_addresses"
-        now_us = int(store.clock.now().timestamp() * 1_000_000)
-        tx = Tx(connection, now_us, store.session)
-        try:
-            added = _insert(tx, chain, stage)
-            if added:
-                record(
-                    tx, chain, "addresses imported", f"addresses:{chain}",
-                    imported=added, file=source, who=who,
-                )  # fmt: skip
-            connection.commit()
-        except BaseException:
-            connection.rollback()
-            raise
-    return Imported(added, staged.count - added)
 
+    def unit(tx: Tx) -> Imported:
+        added, known = addresses.import_watched(tx, chain, staged.rows())
+        if added:
+            record(
+                tx, chain, "addresses imported", f"addresses:{chain}",
+                imported=added, file=source, who=who,
+            )  # fmt: skip
+        return Imported(added, known)
 
-def _insert(tx: Tx, chain: str, stage: str) -> int:
-    chains = schema.chains
-    tx.insert_new(chains, {"chain": chain})
-    # FOR UPDATE orders us with every other insert of an address of this chain.
-    counter = tx.value(
-        select(chains.c.address_count).where(chains.c.chain == chain).with_for_update()
-    )
-    statement = text(
-        "INSERT INTO addresses (chain, key, address, role, elsewhere, seq) "
-        "SELECT :chain, s.key, s.address, :role, :elsewhere, "
-        ":counter + row_number() OVER (ORDER BY s.key) "
-        f"FROM {stage} AS s WHERE NOT EXISTS "
-        "(SELECT 1 FROM addresses AS a WHERE a.chain = :chain AND a.key = s.key) "
-        "ORDER BY s.key"
-    )
-    added = tx.connection.execute(
-        statement,
-        {"chain": chain, "role": str(Role.WATCHED), "elsewhere": True, "counter": counter},
-    ).rowcount
-    if added:
-        tx.run(update(chains).where(chains.c.chain == chain).values(address_count=counter + added))
-    return added
-
-
-def _copy(connection: Connection, staged: Staged) -> None:
-    connection.exec_driver_sql(
-        "CREATE TEMPORARY TABLE staged_addresses (key bytea PRIMARY KEY, address text NOT NULL) "
-        "ON COMMIT DROP"
-    )
-    driver = connection.connection.cursor()
-    with driver.copy("COPY staged_addresses (key, address) FROM STDIN") as copy:
-        for row in staged.rows():
-            copy.write_row(row)
+    return store.write_now(unit)

@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
+from chain_adapter.assembly import pure_chain
 from chain_adapter.clock import SystemClock
 from chain_adapter.commands.address_file import Staged, take_over
 from chain_adapter.commands.books import opened, operator
-from chain_adapter.commands.chains import pure_chain
 from chain_adapter.commands.output import print_json, table
 from chain_adapter.config import Config, load
 from chain_adapter.core.states import Role

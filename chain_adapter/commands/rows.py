@@ -181,7 +181,7 @@ def alarm(row: Row[Any]) -> dict[str, Any]:
         "severity": row.severity,
         "message": row.message,
         "state": "closed" if row.closed_at else "acknowledged" if row.acknowledged_at else "open",
-        "count": row.count,
+        "count": row._mapping["count"],
         "opened_at": iso(row.opened_at),
         "last_at": iso(row.last_at),
         "acknowledged_by": row.acknowledged_by,
