@@ -263,7 +263,7 @@ class Daemon:
                 (Role.GAS, self.accounts.gas(name)),
             )
         ]
-        await self.store.write(lambda tx: addresses.add(tx, name, own))
+        await self.store.write(lambda tx: addresses.add_many(tx, name, own))
 
     async def _prove(self, chain: str, account: int, index: int, challenge: bytes) -> None:
         """Raise `SigningRefused` unless the signer has the key of the address we derive."""

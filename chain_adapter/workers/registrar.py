@@ -132,7 +132,7 @@ class Registrar:
             )
             for one in made
         ]  # fmt: skip
-        await self._store.write(lambda tx: addresses.add(tx, self._name, rows))
+        await self._store.write(lambda tx: addresses.add_many(tx, self._name, rows))
         self._on_addresses()
 
     async def _register(self, spellings: Sequence[str]) -> None:
