@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Row, insert, select, update
 
 from chain_adapter.core.states import Kind, Payout
-from chain_adapter.store import outbox, payouts, schema
+from chain_adapter.store import outbox, payout_marks, payouts, schema
 from chain_adapter.store.alarms import close_alarm, raise_alarm
 from chain_adapter.store.events import record
 from chain_adapter.store.payouts import PAYOUTS
@@ -112,7 +112,7 @@ def _store(
         address_to=order.address_to, memo=order.memo,
     )  # fmt: skip
     if hold_new:
-        payouts.hold(tx, payouts.get(tx, payout_id), "adapter", FIRST_PAGE)
+        payout_marks.hold(tx, payouts.get(tx, payout_id), "adapter", FIRST_PAGE)
 
 
 def _changed(tx: Tx, row: Row[Any], order: Sighting) -> str:
@@ -129,7 +129,7 @@ def _changed(tx: Tx, row: Row[Any], order: Sighting) -> str:
         Payout.CANCELLED,
         Payout.SETTLED,
     ):
-        payouts.hold(tx, row, "adapter", "the platform changed its content")
+        payout_marks.hold(tx, row, "adapter", "the platform changed its content")
     return "changed"
 
 
@@ -212,5 +212,5 @@ def release_first_page(tx: Tx, who: str, reason: str) -> int:
     """Release everything held as the first page of a new ledger; how many."""
     rows = tx.all(select(PAYOUTS).where(PAYOUTS.c.held_reason == FIRST_PAGE))
     for row in rows:
-        payouts.release(tx, row, who, reason)
+        payout_marks.release(tx, row, who, reason)
     return len(rows)

@@ -387,6 +387,18 @@ def finish(tx: Tx, payout_id: int, paid: Mapping[str, Any], depth: int) -> None:
         close_alarm(tx, code, subject(row), row.chain)
 
 
+def unmark(tx: Tx, row: Row[Any], who: str, reason: str) -> None:
+    """Take the held mark away."""
+    tx.run(
+        update(PAYOUTS)
+        .where(PAYOUTS.c.id == row.id)
+        .values(held_reason=None, held_by=None, held_at=None)
+    )
+    outbox.hold(tx, subject(row), False)
+    record(tx, row.chain, "released", subject(row), who=who, reason=reason, was=row.held_reason)
+    close_alarm(tx, "payout_held", subject(row), row.chain)
+
+
 def reported(tx: Tx, payout_id: int) -> None:
     """The platform acknowledged at its own depth."""
     row = get(tx, payout_id)
@@ -394,7 +406,7 @@ def reported(tx: Tx, payout_id: int) -> None:
         return
     move_payout(tx, row, Payout.REPORTED, "acknowledged", ended_at=tx.now_us)
     if row.held_reason == PAID_NOT_ACCEPTED:
-        release(tx, get(tx, payout_id), "adapter", "the platform accepted it after all")
+        unmark(tx, row, "adapter", "the platform accepted it after all")
     close_alarm(tx, "paid_not_accepted", subject(row), row.chain)
 
 
@@ -445,67 +457,3 @@ def requeue(tx: Tx, payout_id: int, why: str) -> None:
         if lock.used_txid is None and all((a.dead or "").startswith("expired") for a in holders):
             tx.run(LOCKS.delete().where(LOCKS.c.chain == lock.chain, LOCKS.c.lock == lock.lock))
     move_payout(tx, row, Payout.QUEUED, why, tries=row.tries + 1, reason=why)
-
-
-# --- people ---------------------------------------------------------------------------------------
-
-
-def hold(tx: Tx, row: Row[Any], who: str, reason: str) -> None:
-    """Mark beside the state: stops signing, claiming, cancelling; never tracking or reporting."""
-    tx.run(
-        update(PAYOUTS)
-        .where(PAYOUTS.c.id == row.id)
-        .values(held_reason=reason, held_by=who, held_at=tx.now_us)
-    )
-    outbox.hold(tx, subject(row), True)
-    record(tx, row.chain, "held", subject(row), who=who, reason=reason)
-    raise_alarm(
-        tx, "payout_held", subject(row), f"{row.symbol} {row.trans_id}: {reason}", row.chain
-    )  # fmt: skip
-
-
-def release(tx: Tx, row: Row[Any], who: str, reason: str) -> None:
-    """Take the mark away. Raises `StateConflict` when it is not held."""
-    if row.held_reason is None:
-        raise StateConflict(f"payout {row.id} is not held")
-    tx.run(
-        update(PAYOUTS)
-        .where(PAYOUTS.c.id == row.id)
-        .values(held_reason=None, held_by=None, held_at=None)
-    )
-    outbox.hold(tx, subject(row), False)
-    record(tx, row.chain, "released", subject(row), who=who, reason=reason, was=row.held_reason)
-    close_alarm(tx, "payout_held", subject(row), row.chain)
-
-
-def operator_refuse(tx: Tx, row: Row[Any], who: str, reason: str) -> str:
-    """An operator's no; what follows from it, for the answer.
-
-    Before anything is reserved it goes back at once; reserved or signed but not claimed, its
-    locks are voided first; after a claim the platform takes nothing back (`StateConflict`).
-    """
-    if row.held_reason is not None:
-        release(tx, row, who, f"refused: {reason}")
-        row = get(tx, row.id)
-    state = Payout(row.state)
-    text = f"refused by {who}: {reason}"
-    record(tx, row.chain, "refused by operator", subject(row), who=who, reason=reason)
-    if state is Payout.QUEUED and not row.ever_claimed:
-        refuse(tx, row, text, who=who)
-        return "goes back to its user"
-    if state in (Payout.RESERVED, Payout.SIGNED) and not row.ever_claimed:
-        tx.run(
-            update(PAYOUTS)
-            .where(PAYOUTS.c.id == row.id)
-            .values(claim_code=OPERATOR_REFUSED, reason=text)
-        )
-        for item in tx.all(
-            select(outbox.T).where(
-                outbox.T.c.subject == subject(row),
-                outbox.T.c.state == "open",
-                outbox.T.c.dedupe_key.like("claim:%"),
-            )
-        ):
-            outbox.close_as(tx, item.id, "refused")
-        return "its locks are voided, then it goes back to its user"
-    raise StateConflict(f"payout {row.id} is {state}: it cannot be refused any more")

@@ -19,7 +19,7 @@ from chain_adapter.chain import Chain
 from chain_adapter.core.states import Payout, Purpose
 from chain_adapter.errors import StateConflict
 from chain_adapter.keys.journal import JournalEntry
-from chain_adapter.store import payouts, schema
+from chain_adapter.store import payout_marks, payouts, schema
 from chain_adapter.store.alarms import close_alarm, raise_alarm
 from chain_adapter.store.events import move_payout, record
 from chain_adapter.store.payouts_onchain import ATTEMPTS, LINKS, LOCKS, PAYOUTS, replay
@@ -246,5 +246,5 @@ class Adoption:
             row = view.row
             if strange and row.held_reason is None and Payout(row.state) is not Payout.QUEUED:
                 message = f"the signer's journal lacks {strange[0]}"
-                payouts.hold(tx, row, "adapter", message)
+                payout_marks.hold(tx, row, "adapter", message)
                 raise_alarm(tx, "journal_lacks", payouts.subject(row), message, row.chain)

@@ -25,7 +25,7 @@ from chain_adapter.platform_api.messages import (
     TransId,
     WithdrawalNotice,
 )
-from chain_adapter.store import outbox, payouts, schema
+from chain_adapter.store import outbox, payout_marks, payouts, schema
 from chain_adapter.store.alarms import close_alarm, raise_alarm
 from chain_adapter.store.events import move_deposit, move_payout
 from chain_adapter.store.store import Store, Tx
@@ -219,7 +219,7 @@ class Courier:
             if item.dedupe_key.startswith("paid:"):
                 row = payouts.get(tx, int(number))
                 if row.held_reason is None:
-                    payouts.hold(tx, row, "adapter", payouts.PAID_NOT_ACCEPTED)
+                    payout_marks.hold(tx, row, "adapter", payouts.PAID_NOT_ACCEPTED)
                     raise_alarm(
                         tx, "paid_not_accepted", item.subject,
                         f"{row.symbol} {row.trans_id}: {code} {message[:200]}", item.chain,
@@ -288,7 +288,7 @@ def _cancel_refused(tx: Tx, item: Row[Any], payout_id: int, code: int, message: 
         outbox.close_as(tx, item.id, "parked")
     row = payouts.get(tx, payout_id)
     if row.held_reason is None:
-        payouts.hold(tx, row, "adapter", f"cancel refused: {code} {message[:200]}")
+        payout_marks.hold(tx, row, "adapter", f"cancel refused: {code} {message[:200]}")
 
 
 def _memo_unknown(

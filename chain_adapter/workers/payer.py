@@ -28,7 +28,7 @@ from chain_adapter.chain import (
 from chain_adapter.core.payouts import Recipients, Refused, lock_order, screen
 from chain_adapter.core.states import Kind, Payout, Purpose
 from chain_adapter.errors import SigningRefused, StateConflict
-from chain_adapter.store import addresses, payouts, schema
+from chain_adapter.store import addresses, payout_marks, payouts, schema
 from chain_adapter.store.alarms import close_alarm, raise_alarm
 from chain_adapter.store.events import move_payout
 from chain_adapter.store.payouts import View
@@ -198,7 +198,7 @@ class Payer:
                 )  # fmt: skip
             if failed and row.tries >= 1:
                 if current.held_reason is None:
-                    payouts.hold(tx, current, "adapter", "it failed on chain twice")
+                    payout_marks.hold(tx, current, "adapter", "it failed on chain twice")
                 return
             payouts.requeue(tx, row.id, "every attempt is dead: one new attempt")
 
@@ -528,7 +528,7 @@ class Payer:
 
     async def _hold(self, row: Row[Any], reason: str, code: str | None) -> None:
         def unit(tx: Tx) -> None:
-            payouts.hold(tx, payouts.get(tx, row.id), "adapter", reason)
+            payout_marks.hold(tx, payouts.get(tx, row.id), "adapter", reason)
             if code is not None:
                 raise_alarm(
                     tx, code, payouts.subject(row), f"{row.symbol} {row.trans_id}: {reason}",
