@@ -135,8 +135,8 @@ def _new(
     probe = Keystore(path, "", seed, {})
     journal = journal_path(path)
     try:
-        if journal.exists():
-            # the keystore was lost, or an earlier init was cut short: the journal is worth more
+        if journal.exists() and not _set_aside(journal, probe.seed_id):
+            # the keystore was lost: the journal is worth more than a new ledger
             found = Journal.facts(journal)
             if found["seed_id"] != probe.seed_id:
                 raise KeyFileError(
@@ -169,6 +169,15 @@ def _new(
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         n=n,
     )
+
+
+def _set_aside(journal: Path, seed_id: str) -> bool:
+    """Rename a journal that an init left behind which was cut short: of another seed, and empty."""
+    found = Journal.facts(journal)
+    if found["seed_id"] == seed_id or not Journal.is_empty(journal):
+        return False
+    journal.rename(journal.with_name(f"{journal.name}.unused-{found['journal_id'][:8]}"))
+    return True
 
 
 def _complete(keystore: Keystore, chains: Sequence[ChainKeys]) -> PublicKeys:

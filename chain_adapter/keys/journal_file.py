@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -65,21 +66,17 @@ class Journal:
             raise KeyFileError(
                 f"signer's journal {path} cannot be made: {problem.strerror}"
             ) from None
-        connection = _connect(path)
-        try:
+        facts = {
+            "version": str(VERSION),
+            "journal_id": journal_id,
+            "ledger_id": ledger_id,
+            "seed_id": seed_id,
+        }
+        with closing(_connect(path)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(f"BEGIN; {SCHEMA} COMMIT;")
-            facts = {
-                "version": str(VERSION),
-                "journal_id": journal_id,
-                "ledger_id": ledger_id,
-                "seed_id": seed_id,
-            }
-            with connection:
-                connection.execute("BEGIN IMMEDIATE")
-                connection.executemany("INSERT INTO meta VALUES (?, ?)", list(facts.items()))
-        finally:
-            connection.close()
+            connection.executescript(f"BEGIN; {SCHEMA}")
+            connection.executemany("INSERT INTO meta VALUES (?, ?)", list(facts.items()))
+            connection.execute("COMMIT")
         sync_directory(path.parent)
 
     @staticmethod
@@ -88,22 +85,30 @@ class Journal:
         if not path.exists():
             raise KeyFileError(_LOST.format(path=path))
         check_private(path, "signer's journal")
-        connection = _connect(path)
         try:
-            found = {str(k): str(v) for k, v in connection.execute("SELECT key, value FROM meta")}
+            with closing(_connect(path)) as connection:
+                rows = connection.execute("SELECT key, value FROM meta").fetchall()
         except sqlite3.DatabaseError as problem:
             raise KeyFileError(
                 f"signer's journal {path} is damaged ({problem}). Stop the daemon, restore it "
                 "from its backup, and let two people compare it with the chain before it signs"
             ) from None
-        finally:
-            connection.close()
+        found = {str(key): str(value) for key, value in rows}
         if found.get("version") != str(VERSION):
             raise KeyFileError(
                 f"signer's journal {path} is of version {found.get('version')}; "
                 f"this program reads {VERSION}"
             )
         return found
+
+    @staticmethod
+    def is_empty(path: Path) -> bool:
+        """Whether nothing was ever signed or pinned in it."""
+        with closing(_connect(path)) as connection:
+            row = connection.execute(
+                "SELECT EXISTS (SELECT 1 FROM attempts) OR EXISTS (SELECT 1 FROM pins)"
+            ).fetchone()
+            return not row[0]
 
     @classmethod
     def open(
@@ -216,9 +221,13 @@ class _Job:
 
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, timeout=10)
-    # every commit is on the disk before its answer leaves
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
+    try:
+        # every commit is on the disk before its answer leaves
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+    except sqlite3.DatabaseError:
+        connection.close()
+        raise
     return connection
 
 

@@ -32,6 +32,7 @@ MIN_N: Final = 2**15
 MAX_N: Final = 2**20
 DEFAULT_N: Final = 2**17
 _MAX_MEMORY: Final = 2**30
+_MAX_FILE: Final = 2**26
 _REQUEST_ID_LABEL: Final = b"chain-adapter/request-id-secret/1"
 _SEED_ID_LABEL: Final = b"chain-adapter/seed-id/1"
 _JOURNAL_KEY_LABEL: Final = b"chain-adapter/audit-key/1"
@@ -101,7 +102,7 @@ class PublicKeys:
     def load(cls, path: Path) -> PublicKeys:
         """Read `<name>.public.json`; `path` may name the keystore itself. Raises `KeyFileError`."""
         path = public_path(path)
-        content = read_secret(path, "account public keys")
+        content = read_secret(path, "account public keys", limit=_MAX_FILE)
         try:
             found = msgspec.json.decode(content, type=_PublicFile)
             if found.version != VERSION:
@@ -324,7 +325,7 @@ def _associated(record: _File) -> bytes:
 
 
 def _read(path: Path) -> tuple[_File, bytes, bytes, bytes, bytes]:
-    content = read_secret(path, "keystore")
+    content = read_secret(path, "keystore", limit=_MAX_FILE)
     try:
         looks: Any = msgspec.json.decode(content)
         if not isinstance(looks, dict) or looks.get("format") != FORMAT:

@@ -34,8 +34,10 @@ def check_private(path: Path, what: str) -> None:
         )
 
 
-def read_secret(path: Path, what: str, *, private: bool = True) -> bytes:
-    """The bytes of a secret file. `private=False` skips the check of its mode.
+def read_secret(
+    path: Path, what: str, *, private: bool = True, limit: int = MAX_SECRET_BYTES
+) -> bytes:
+    """The bytes of a secret file, `limit` at most. `private=False` skips the check of its mode.
 
     `what` names the secret in the error ("passphrase"). Raises `KeyFileError`.
     """
@@ -43,13 +45,13 @@ def read_secret(path: Path, what: str, *, private: bool = True) -> bytes:
         check_private(path, what)
     try:
         with path.open("rb") as file:
-            content = file.read(MAX_SECRET_BYTES + 1)
+            content = file.read(limit + 1)
     except FileNotFoundError:
         raise KeyFileError(f"{what}: there is no file {path}") from None
     except OSError as problem:
         raise KeyFileError(f"{what}: {path} cannot be read: {problem.strerror}") from None
-    if len(content) > MAX_SECRET_BYTES:
-        raise KeyFileError(f"{what}: {path} is larger than {MAX_SECRET_BYTES} bytes")
+    if len(content) > limit:
+        raise KeyFileError(f"{what}: {path} is larger than {limit} bytes")
     return content
 
 
