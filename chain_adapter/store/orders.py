@@ -16,7 +16,7 @@ from chain_adapter.core.states import Kind, Payout
 from chain_adapter.store import outbox, payout_marks, payouts, schema
 from chain_adapter.store.alarms import close_alarm, raise_alarm
 from chain_adapter.store.events import record
-from chain_adapter.store.payouts import PAYOUTS
+from chain_adapter.store.payouts_onchain import PAYOUTS
 from chain_adapter.store.store import Tx
 
 FIRST_PAGE = "first page of a new ledger"

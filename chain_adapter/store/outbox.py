@@ -143,7 +143,7 @@ def lanes(tx: Tx) -> Sequence[str]:
 
 def acknowledge(tx: Tx, item: Row[Any], confirm: int) -> bool:
     """The platform took it at `confirm`; whether the item is done with that."""
-    done = not item.grows or confirm >= item.depth
+    done = bool(not item.grows or confirm >= item.depth)
     tx.run(
         update(T)
         .where(T.c.id == item.id, T.c.state == "open")

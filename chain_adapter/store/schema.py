@@ -7,6 +7,8 @@ stored procedures. A change of this page is a migration (`store.migrations`).
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -39,8 +41,8 @@ def _text(name: str, *, default: str | None = None) -> Column[str]:
     return Column(name, Text, nullable=False, server_default=default)
 
 
-def _maybe(name: str, kind: type | object = Text) -> Column[object]:
-    return Column(name, kind, nullable=True)  # type: ignore[call-overload,no-any-return]
+def _maybe(name: str, kind: Any = Text) -> Column[Any]:
+    return Column(name, kind, nullable=True)
 
 
 def _flag(name: str) -> Column[bool]:

@@ -67,7 +67,9 @@ class Tx:
 
     def insert(self, statement: Executable) -> int:
         """Execute an insert; the new row's id."""
-        key = self.connection.execute(statement).inserted_primary_key  # type: ignore[attr-defined]
+        key = self.connection.execute(statement).inserted_primary_key
+        if key is None:
+            raise StoreError("the insert made no row")
         return int(key[0])
 
     def insert_new(self, table: Any, values: dict[str, Any]) -> bool:
