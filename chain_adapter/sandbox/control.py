@@ -42,7 +42,7 @@ class Control:
         self._queue = queue
 
     def routes(self) -> list[web.RouteDef]:
-        """All calls of `docs/protocol.md`, "The sandbox"."""
+        """Every call of the control API."""
         return [
             web.post("/sandbox/coins", answered(self.set_coin)),
             web.get("/sandbox/coins", answered(self.coins)),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from chain_adapter.errors import ConfigError, KeyFileError
 from chain_adapter.platform_api.envelope import (
@@ -35,18 +36,21 @@ def open_identity(state: Path) -> Identity:
     """Read or make `app_id` and the PEM files. Raises `ConfigError`, `KeyFileError`."""
     try:
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for side in ("party_a", "platform"):
-            _complete_pair(state, side)
+        _complete_pair(state, "party_a")
+        own = _complete_pair(state, "platform")
         app_id_file = state / "app_id"
         if not app_id_file.exists():
             _write(app_id_file, secrets.token_hex(16).encode() + b"\n", 0o644)
         app_id = app_id_file.read_text(encoding="utf-8").strip()
         if not app_id:
             raise ConfigError(f"{app_id_file} is empty; write the app_id into it or remove it")
-        own = load_private_key((state / "platform_private.pem").read_bytes())
         their = load_public_key((state / "party_a_public.pem").read_bytes())
     except OSError as error:
         raise ConfigError(f"state directory {state}: {error.strerror}") from None
+    if own is None:
+        raise ConfigError(
+            f"{state}/platform_public.pem is there without its private key; the platform needs both"
+        )
     return Identity(app_id, Envelope(own, their))
 
 
@@ -57,13 +61,12 @@ def stranger(identity: Identity, state: Path) -> Envelope:
     return Envelope(load_private_key(private), their)
 
 
-def _complete_pair(state: Path, side: str) -> None:
+def _complete_pair(state: Path, side: str) -> rsa.RSAPrivateKey | None:
+    """The private key; None of a party that keeps it to itself."""
     private, public = state / f"{side}_private.pem", state / f"{side}_public.pem"
     if not private.exists():
         if public.exists():
-            if side == "party_a":
-                return  # a party that keeps its private key to itself
-            raise ConfigError(f"{public} is there without {private.name}; the platform needs both")
+            return None
         _write(private, generate_pair()[0], 0o600)
     try:
         key = load_private_key(private.read_bytes())
@@ -74,6 +77,7 @@ def _complete_pair(state: Path, side: str) -> None:
             _write(public, pem, 0o644)
         elif fingerprint(load_public_key(public.read_bytes())) != fingerprint(key):
             raise ConfigError(f"{public} is not the public half of {private.name}")
+        return key
     except KeyFileError as error:
         raise KeyFileError(f"{state}, pair {side}: {error}") from None
 

@@ -28,7 +28,7 @@ from chain_adapter.sandbox.ledger import Books, Ledger
 from chain_adapter.sandbox.wapi import Wapi
 
 _MAX_BODY = 8 * 1024 * 1024  # bytes
-_DRAIN_S = 2.0
+_DRAIN_S = 0.5
 
 
 class Sandbox:

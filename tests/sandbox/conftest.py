@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import json
 import time
@@ -227,12 +228,17 @@ class Platform:
     control: Operator
 
 
+@functools.cache
+def read_key(pem: bytes) -> RSA.RsaKey:
+    return RSA.import_key(pem)
+
+
 def make_party(url: str, state: Path, session: aiohttp.ClientSession) -> PartyA:
     return PartyA(
         url,
         (state / "app_id").read_text().strip(),
-        RSA.import_key((state / "party_a_private.pem").read_bytes()),
-        RSA.import_key((state / "platform_public.pem").read_bytes()),
+        read_key((state / "party_a_private.pem").read_bytes()),
+        read_key((state / "platform_public.pem").read_bytes()),
         session,
     )
 
