@@ -159,7 +159,7 @@ def acknowledge(tx: Tx, item: Row[Any], confirm: int) -> bool:
     )
     if done or item.acknowledged_confirm < 0:
         record(tx, item.chain, f"told {item.call}", item.subject, confirm=confirm, answer=0)
-    return done
+    return bool(done)
 
 
 def row_refused(tx: Tx, item: Row[Any], code: int, message: str) -> bool:
