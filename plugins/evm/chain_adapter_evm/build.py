@@ -266,7 +266,7 @@ class Builder:
             raise answer
         try:
             return decode(answer)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Unavailable(
                 f"{self._node.name}: {method}: an answer of another shape: {error}"
             ) from None

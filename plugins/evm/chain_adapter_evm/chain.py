@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from chain_adapter_evm.devnet import AnvilDevnet
 
 _LONGEST_WAIT_S = 10.0
+_HEAD_STALE_S = 2.0
 _REMEMBERED = 512
 _DECIMALS = "0x313ce567"
 _KNOWN = (
@@ -78,6 +79,7 @@ class EvmChain:
         self._checked = False
         self._seen: dict[int, str] = {}  # heads told, by height: tells a lag from a reorganisation
         self._head_height = -1
+        self._head_at = -_HEAD_STALE_S
         self._final_height: int | None = None
         self._tells_final: bool | None = {"tag": True, "depth": False}.get(settings.finality)
         kinds = frozenset({"value", "create", "log"})
@@ -237,6 +239,7 @@ class EvmChain:
         if len(self._seen) > _REMEMBERED:
             self._seen.pop(next(iter(self._seen)))
         self._head_height = ref.height
+        self._head_at = time.monotonic()
 
     def _final(self, answer: Header | NodeError | None) -> int | None:
         if answer is None or isinstance(answer, NodeError):
@@ -272,13 +275,18 @@ class EvmChain:
             raise Rejected(f"this plugin reads by {LOGS_METHOD} or {RECEIPTS_METHOD}, not {method}")
         await self.check()
         assert self._source is not None
-        if self._head_height < 0:
-            (told,) = await self._node.batch("eth_blockNumber", [[]], TEXTS)
-            if isinstance(told, str):  # else nothing counts as deep, and all is verified
-                self._head_height = number(self._node.name, told)
-        scan = Scan(self._source, after, last, watch, method, self._head_height)
+        scan = Scan(self._source, after, last, watch, method, await self._at_least(last))
         async for block in scan.blocks():
             yield block
+
+    async def _at_least(self, last: int) -> int:
+        """A height the chain has reached; asked anew when an old one would not tell deep blocks."""
+        deep = last <= self._head_height - self._settings.verify_depth
+        if not deep and time.monotonic() - self._head_at > _HEAD_STALE_S:
+            (told,) = await self._node.batch("eth_blockNumber", [[]], TEXTS)
+            if isinstance(told, str):  # else nothing counts as deep, and all is verified
+                return max(self._head_height, number(self._node.name, told))
+        return self._head_height
 
     async def balance(self, address: str, asset: str) -> Balance:
         """Base units at the newest block. Raises `Rejected` for an unknown asset."""

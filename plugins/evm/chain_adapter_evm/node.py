@@ -20,7 +20,7 @@ import msgspec
 
 from chain_adapter.chain import Gate, Unavailable
 from chain_adapter_evm.settings import Settings
-from chain_adapter_evm.wire import RAWS, Answer, Fault
+from chain_adapter_evm.wire import LONE, RAWS, Answer, Fault
 
 T = TypeVar("T")
 Decoder = msgspec.json.Decoder
@@ -29,7 +29,7 @@ _METHOD_MISSING = -32601
 _HTTP_OK = 200
 _TOO_LARGE = 413
 _encode = msgspec.json.encode
-_FAULT = msgspec.json.Decoder(Answer[msgspec.Raw])
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class NodeError(Unavailable):
@@ -169,7 +169,7 @@ class Node:
             raw = b"[" + raw + b"]"
         try:
             answers = decoder.decode(raw)
-        except msgspec.DecodeError as error:  # a ValidationError is one too
+        except _UNREADABLE as error:
             return self._undecodable(method, raw, single, error)
         if len(answers) == 1 and len(calls) > 1 and answers[0].error is not None:
             self._whole_refused(method, answers[0].error)
@@ -196,12 +196,12 @@ class Node:
         ]
 
     def _undecodable(
-        self, method: str, raw: bytes, single: bool, error: msgspec.DecodeError
+        self, method: str, raw: bytes, single: bool, error: Exception
     ) -> list[T | NodeError | None] | None:
         """A lone error object in answer to a batch, another shape, or no JSON at all."""
         try:
-            fault = _FAULT.decode(raw[1:-1] if single else raw).error
-        except msgspec.DecodeError:
+            fault = LONE.decode(raw[1:-1] if single else raw).error
+        except _UNREADABLE:
             fault = None
         if fault is not None:
             if not single:
@@ -222,8 +222,8 @@ class Node:
 
     def _refused(self, method: str, status: int, raw: bytes) -> Unavailable:
         try:
-            fault = _FAULT.decode(raw).error
-        except msgspec.DecodeError:
+            fault = LONE.decode(raw).error
+        except _UNREADABLE:
             fault = None
         if fault is not None and fault.message:
             return NodeError(self.name, method, fault)

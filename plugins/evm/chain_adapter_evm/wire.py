@@ -6,7 +6,7 @@ the decoder, which `node.py` turns into `Unavailable`. Numbers stay hex text unt
 
 from __future__ import annotations
 
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Generic, TypeVar, cast
 
 import msgspec
 from msgspec import Meta, Struct
@@ -29,6 +29,14 @@ class Answer(Struct, Generic[T], gc=False):
 
     id: int | str | None = None
     result: T | None = None
+    error: Fault | None = None
+
+
+class RawAnswer(Struct, gc=False):
+    """One JSON-RPC answer whose result is left as JSON text."""
+
+    id: int | str | None = None
+    result: msgspec.Raw = msgspec.Raw(b"null")
     error: Fault | None = None
 
 
@@ -174,7 +182,10 @@ OLD_TXS = answers(OldTx)
 TRACES = answers(list[Trace])
 FRAMES = answers(list[TxFrames])
 TEXTS = answers(str)
-RAWS = answers(msgspec.Raw)
+RAWS = cast(
+    "msgspec.json.Decoder[list[Answer[msgspec.Raw]]]", msgspec.json.Decoder(list[RawAnswer])
+)
+LONE = msgspec.json.Decoder(RawAnswer)
 
 header_of = msgspec.json.Decoder(Header | None).decode
 text_of = msgspec.json.Decoder(str).decode
