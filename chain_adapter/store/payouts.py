@@ -104,7 +104,26 @@ def working(tx: Tx, chain: str, queued_most: int = 200) -> list[View]:
         .order_by(PAYOUTS.c.id)
         .limit(queued_most)
     )
-    return [view(tx, row) for row in rows]
+    return _views(tx, rows)
+
+
+def _views(tx: Tx, rows: Sequence[Row[Any]]) -> list[View]:
+    """Attempts and locks of many payouts, in pages that every database takes as parameters."""
+    attempts: dict[int, list[Row[Any]]] = {row.id: [] for row in rows}
+    locks: dict[int, list[Row[Any]]] = {row.id: [] for row in rows}
+    ids = list(attempts)
+    for start in range(0, len(ids), 500):
+        page = ids[start : start + 500]
+        for attempt in tx.all(
+            select(ATTEMPTS, LINKS.c.payout_id)
+            .join(LINKS, LINKS.c.attempt_id == ATTEMPTS.c.id)
+            .where(LINKS.c.payout_id.in_(page))
+            .order_by(ATTEMPTS.c.id)
+        ):
+            attempts[attempt.payout_id].append(attempt)
+        for lock in tx.all(select(LOCKS).where(LOCKS.c.payout_id.in_(page))):
+            locks[lock.payout_id].append(lock)
+    return [View(row, tuple(attempts[row.id]), tuple(locks[row.id])) for row in rows]
 
 
 def reserved_locks(tx: Tx, chain: str, sender: str) -> frozenset[str]:

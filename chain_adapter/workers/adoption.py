@@ -15,7 +15,6 @@ import structlog
 from sqlalchemy import Row, insert, select, update
 
 from chain_adapter import money
-from chain_adapter.chain import Chain
 from chain_adapter.core.states import Payout, Purpose
 from chain_adapter.errors import StateConflict
 from chain_adapter.keys.journal import JournalEntry
@@ -38,14 +37,11 @@ class Adoption:
     Does not guarantee: anything about attempts that neither of the two knows.
     """
 
-    def __init__(
-        self, terms: ChainTerms, store: Store, signer: Signer, attempts: Attempts, chain: Chain
-    ) -> None:
+    def __init__(self, terms: ChainTerms, store: Store, signer: Signer, attempts: Attempts) -> None:
         self._terms = terms
         self._store = store
         self._signer = signer
         self._attempts = attempts
-        self._chain = chain
         self._session: str | None = None
 
     async def run_once_a_session(self) -> None:

@@ -1,0 +1,198 @@
+"""QUEUED to SIGNED: screen, funds, build, reserve, sign; what waits together goes in groups."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import structlog
+from sqlalchemy import Row
+
+from chain_adapter.chain import FeeAboveLimit, InsufficientFunds, InvalidAddress, Rejected
+from chain_adapter.core.payouts import Recipients, Refused, screen
+from chain_adapter.core.states import Kind, Payout, Purpose
+from chain_adapter.errors import StateConflict
+from chain_adapter.store import addresses, payouts
+from chain_adapter.store.alarms import close_alarm
+from chain_adapter.store.payouts import View
+from chain_adapter.store.store import Tx
+from chain_adapter.workers.desk import Desk, Situation
+from chain_adapter.workers.signing import Built
+
+log = structlog.get_logger(__name__)
+BATCH = 64  # built in one step before the others get their turn
+UNDER_WAY = (Payout.RESERVED, Payout.SIGNED, Payout.CLAIMED)
+
+
+class FirstPayments:
+    """Guarantees: everything that can fail is tried before the claim; funds cover what is under
+    way beside what is begun. Does not guarantee an order between payouts."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        names = desk.terms.assets
+        self._contracts = frozenset(desk.chain.asset_key(name) for name in names) - {b""}
+
+    async def run(self, now: Situation) -> bool:
+        """Begin what can be begun; whether anything moved."""
+        queued = [v for v in now.views if Payout(v.row.state) is Payout.QUEUED]
+        queued.sort(key=lambda v: (v.row.kind != Kind.WITHDRAWAL, v.row.id))
+        ready: list[tuple[Built, asyncio.Future[Row[Any]]]] = []
+        moved = False
+        for listed in queued[:BATCH]:
+            view = await self._screen(listed)
+            if view is None:
+                moved = True
+                continue
+            if not self._may_begin(view, now):
+                continue
+            built = await self._build(view, now, [b for b, _ in ready])
+            if built is None:
+                continue
+            unit = partial(
+                self._desk.attempts.reserve, built=built, build_height=now.settled_height
+            )
+            ready.append((built, asyncio.wrap_future(self._desk.store.submit(unit))))
+            self._desk.take(now, built.account.address, built.effect.locks)
+        if not ready:
+            return moved
+        reserved = await asyncio.gather(*(f for _, f in ready), return_exceptions=True)
+        signing = []
+        for (built, _), attempt in zip(ready, reserved, strict=True):
+            if isinstance(attempt, StateConflict):
+                log.info("not_reserved", payout=built.view.row.id, why=str(attempt))
+            elif isinstance(attempt, BaseException):
+                raise attempt
+            else:
+                signing.append(self._sign(built.view, attempt))
+        await asyncio.gather(*signing)
+        return True
+
+    async def _sign(self, view: View, attempt: Row[Any]) -> None:
+        row = await self._desk.store.read(partial(payouts.get, payout_id=view.row.id))
+        await self._desk.sign(View(row, (*view.attempts, attempt), view.locks), attempt)
+
+    def _may_begin(self, view: View, now: Situation) -> bool:
+        row = view.row
+        if not self._desk.may_sign(row, now) or row.held_reason is not None:
+            return False
+        if row.kind != Kind.WITHDRAWAL or row.ever_claimed:
+            return True
+        return self._desk.terms.assets[row.asset].enabled and not self._desk.is_stale(row)
+
+    # --- judging ----------------------------------------------------------------------------------
+
+    async def _screen(self, view: View) -> View | None:
+        """Judge an order that was not judged yet; None when it was refused."""
+        desk, row = self._desk, view.row
+        if row.claim_code is not None and not row.ever_claimed:
+            notes = desk.attempts.fee_notes(view)
+
+            def refuse(tx: Tx) -> None:
+                payouts.refuse(tx, payouts.get(tx, row.id), row.reason or "refused")
+                payouts.put_fee_notes(tx, row, notes, desk.depth(row))
+
+            await desk.store.write(refuse)
+            desk.on_outbox()
+            return None
+        if row.kind != Kind.WITHDRAWAL or row.amount is not None:
+            return view
+        verdict = screen(
+            address_to=row.address_to,
+            amount=row.amount_told,
+            memo=row.memo_told,
+            decimals=desk.terms.assets[row.asset].decimals,
+            memos=desk.chain.info.memos,
+            parse_address=desk.chain.parse_address,
+            address_key=desk.chain.address_key,
+            recipients=await self._recipients(row),
+        )
+        if isinstance(verdict, Refused):
+            await self._refuse(row, verdict.reason)
+            return None
+
+        def keep(tx: Tx) -> View:
+            payouts.screened(tx, row, verdict.to, verdict.amount, verdict.memo)
+            return payouts.view_of(tx, row.id)
+
+        return await desk.store.write(keep)
+
+    async def _refuse(self, row: Row[Any], reason: str) -> None:
+        await self._desk.store.write(lambda tx: payouts.refuse(tx, payouts.get(tx, row.id), reason))
+        log.info("refused", symbol=row.symbol, trans_id=row.trans_id, why=reason)
+        self._desk.on_outbox()
+
+    async def _recipients(self, row: Row[Any]) -> Recipients:
+        """Who may not be paid, as far as this order is concerned."""
+        chain = self._desk.chain
+        try:
+            key = chain.address_key(chain.parse_address(row.address_to))
+        except InvalidAddress:
+            return Recipients(frozenset(), self._contracts)
+        known = await self._desk.store.read(
+            partial(addresses.find, chain=self._desk.terms.chain, keys=[key])
+        )
+        return Recipients(frozenset({key} if known else ()), self._contracts)
+
+    # --- building ---------------------------------------------------------------------------------
+
+    async def _build(self, view: View, now: Situation, before: Sequence[Built]) -> Built | None:
+        """Build, and see that funds cover it beside everything that is under way."""
+        desk, row = self._desk, view.row
+        taken = await desk.taken(now, desk.sender_of(row))
+        try:
+            built = await desk.attempts.build(view, Purpose.PAY, taken)
+            await self._check_funds(built, now, before)
+        except InsufficientFunds as error:
+            await desk.wait(row, f"the hot wallet is short of {error.asset}", "hot_wallet_short")
+        except FeeAboveLimit as error:
+            log.info("fee_above_cap", payout=row.id, why=str(error))
+            await desk.wait(row, "the fee is above the cap", "fee_above_cap")
+        except Rejected as error:
+            if not error.for_good:
+                log.info("not_built", payout=row.id, why=error.why)
+                await desk.wait(row, "the chain refuses it for now", None)
+            elif row.ever_claimed:
+                await desk.hold(row, f"claimed, but cannot be paid: {error.why}", None)
+            else:
+                await self._refuse(row, error.why)
+        else:
+            if row.reason:
+                await desk.store.write(partial(_close_waits, row=row))
+            return built
+        return None
+
+    async def _check_funds(self, built: Built, now: Situation, before: Sequence[Built]) -> None:
+        """Raise `InsufficientFunds` unless the balance covers this and what is under way."""
+        desk = self._desk
+        if desk.chain.info.family == "coin":
+            return  # the coins offered are the funds, and each is reserved by its lock
+        sender, fee_asset = built.account.address, desk.terms.fee_asset
+        need: dict[str, int] = {fee_asset: built.effect.max_fee}
+        for payment in built.intent.payments:
+            need[payment.asset] = need.get(payment.asset, 0) + (payment.amount or 0)
+        for view in now.views:
+            if view.row.sender == sender and Payout(view.row.state) in UNDER_WAY:
+                _add(need, view.row.asset, int(view.row.amount or 0))
+                _add(need, fee_asset, max((int(a.max_fee) for a in view.open), default=0))
+        for other in before:
+            if other.account.address == sender:
+                for payment in other.intent.payments:
+                    _add(need, payment.asset, payment.amount or 0)
+                _add(need, fee_asset, other.effect.max_fee)
+        for asset, amount in need.items():
+            have = await desk.balance(now, sender, asset)
+            if amount > have:
+                raise InsufficientFunds(asset, amount - have)
+
+
+def _close_waits(tx: Tx, row: Row[Any]) -> None:
+    for code in ("hot_wallet_short", "fee_above_cap"):
+        close_alarm(tx, code, payouts.subject(row), row.chain)
+
+
+def _add(sums: dict[str, int], asset: str, amount: int) -> None:
+    if asset in sums:
+        sums[asset] += amount
