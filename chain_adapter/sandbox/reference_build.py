@@ -89,7 +89,8 @@ def build_coin(ledger: ReferenceLedger, intent: Intent, keys: Mapping[str, bytes
         if behind and total >= target + fee and (not sweep or total > fee):
             break
         if not spare:
-            short = target + bulk * floor * HEADROOM - total
+            # What is paid in comes as one more coin, which has to be spent too.
+            short = target + (bulk + 2) * floor * HEADROOM - total
             raise InsufficientFunds(_name(keys, NATIVE), max(short, 1))
         coin = spare.pop(0)
         behind[coin.lock] = (coin.public_key, coin.amount)
