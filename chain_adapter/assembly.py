@@ -156,3 +156,8 @@ def key_fingerprints(platform: PlatformConfig) -> tuple[str, str]:
 def own_key_self_test(platform: PlatformConfig) -> None:
     """Prove that this machine's RSA tells nothing about forged padding. Raises `ConfigError`."""
     self_test(load_private_key(read_key(platform.private_key_file, "platform.private_key_file")))
+
+
+def plugin_version(name: str) -> str:
+    """Version of the distribution that a plugin comes from, for coverage records."""
+    return next((one.version for one in registry.installed() if one.name == name), "")

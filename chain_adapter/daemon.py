@@ -29,6 +29,7 @@ from chain_adapter.assembly import (
     guarded_chain,
     key_fingerprints,
     own_key_self_test,
+    plugin_version,
     pure_chain,
     signer_chains,
 )
@@ -194,22 +195,25 @@ class Daemon:
         )
         payer_loop = self._loop(f"payer {name}", payer.step)
 
-        def on_block(head_height: int) -> None:
-            self.board.heads[name] = head_height
+        def on_block() -> None:
             payer_loop.wake()
             courier_loop.wake()
 
+        def on_head(height: int) -> None:
+            self.board.heads[name] = height
+
         watcher = Watcher(
-            name,
+            chain,
             guard,
             self.store,
-            chain,
-            request_id_secret=public.request_id_secret,
+            secret=public.request_id_secret,
             depths={asset.asset: asset.depth for asset in terms.assets.values()},
             on_block=on_block,
+            on_head=on_head,
+            plugin_version=plugin_version(chain.plugin),
         )
         self.watchers[name] = watcher
-        watcher_loop = self._loop(f"watcher {name}", watcher.step)
+        self._loop(f"watcher {name}", watcher.step)
         registrar = Registrar(
             name,
             terms.assets[info.native],
@@ -222,7 +226,7 @@ class Daemon:
             low=chain.pool.low,
             high=chain.pool.high,
             poll_interval_s=max(self.config.require_platform().poll_interval_s, 1.0),
-            on_addresses=watcher_loop.wake,
+            on_addresses=watcher.note_addresses,
         )
         self.registrars[name] = registrar
         self._loop(f"registrar {name}", registrar.step)

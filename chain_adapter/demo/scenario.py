@@ -428,7 +428,8 @@ class Scenario:
 
 
 @asynccontextmanager
-async def _gate(_method: str) -> AsyncIterator[None]:
+async def _gate(method: str) -> AsyncIterator[None]:
+    del method
     yield
 
 

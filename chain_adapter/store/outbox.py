@@ -159,13 +159,13 @@ def acknowledge(tx: Tx, item: Row[Any], confirm: int) -> bool:
     )
     if done or item.acknowledged_confirm < 0:
         record(tx, item.chain, f"told {item.call}", item.subject, confirm=confirm, answer=0)
-    return bool(done)
+    return done
 
 
 def row_refused(tx: Tx, item: Row[Any], code: int, message: str) -> bool:
     """A refusal of class row: the next try by the schedule, or parked. Whether it is parked."""
     tries = item.tries + 1
-    parked = tries > len(ROW_SCHEDULE_S)
+    parked = bool(tries > len(ROW_SCHEDULE_S))
     wait_s = 0 if parked else ROW_SCHEDULE_S[tries - 1]
     tx.run(
         update(T)
