@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from chain_adapter.chain import (
@@ -66,22 +67,23 @@ async def identity_is_stable(bench: Bench) -> None:
 async def every_request_enters_the_gate(bench: Bench) -> None:
     """Identity, head and blocks go through the gate, which limits and counts requests."""
     tip = await bench.tip()
-    for what, work in (
-        ("identity", bench.chain.identity()),
-        ("head", bench.chain.head()),
-        ("blocks", bench.read(BlockRef(tip.height - 1, ""), tip.height)),
-        ("balance", bench.chain.balance(bench.actor().address, bench.native)),
-    ):
+    asks: dict[str, Callable[[], Awaitable[object]]] = {
+        "identity": bench.chain.identity,
+        "head": bench.chain.head,
+        "blocks": lambda: bench.read(BlockRef(tip.height - 1, ""), tip.height),
+        "balance": lambda: bench.chain.balance(bench.actor().address, bench.native),
+    }
+    for what, ask in asks.items():
         before = bench.requests
-        await work
+        await ask()
         ensure(bench.requests > before, f"{what} asked a node without entering the gate")
 
 
 @check("interface: endpoint None", live=True)
 async def without_endpoint_nothing_is_asked(bench: Bench) -> None:
     """Opened without an endpoint, what needs a node raises `Unavailable` at once."""
-    for work in (bench.pure.identity(), bench.pure.head()):
-        error = await bench.outcome(work)
+    for ask in (bench.pure.identity, bench.pure.head):
+        error = await bench.outcome(ask())
         ensure(isinstance(error, Unavailable), f"got {error!r} instead of Unavailable")
 
 
@@ -90,8 +92,8 @@ async def a_dead_endpoint_is_unavailable(bench: Bench) -> None:
     """An endpoint where nobody listens raises `Unavailable`, no error of a library."""
     scheme, _, _ = bench.endpoint.partition("://")
     dead = bench.open(f"{scheme}://127.0.0.1:1")
-    for work in (dead.identity(), dead.head()):
-        error = await bench.outcome(work)
+    for ask in (dead.identity, dead.head):
+        error = await bench.outcome(ask())
         ensure(isinstance(error, Unavailable), f"got {error!r} instead of Unavailable")
 
 
