@@ -61,6 +61,7 @@ from chain_adapter.workers.watcher import Watcher
 log = structlog.get_logger(__name__)
 LEASE_EVERY_S = 4.0
 PROOFS_A_NIGHT = 20
+DRAIN_S = 1.5
 
 
 class Daemon:
@@ -349,7 +350,9 @@ class Daemon:
         for loop in self.loops:
             loop.stop()
         if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=10)
+            # A loop may be waiting for a node's next block. Cutting it short is what a crash
+            # does too, and every step is made for that.
+            _, late = await asyncio.wait(self._tasks, timeout=DRAIN_S)
             for task in late:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
