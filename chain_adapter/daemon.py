@@ -200,7 +200,7 @@ class Daemon:
             payer_loop.wake()
             courier_loop.wake()
 
-        def on_head(height: int) -> None:
+        def on_tip(height: int) -> None:
             self.board.heads[name] = height
 
         watcher = Watcher(
@@ -210,7 +210,7 @@ class Daemon:
             secret=public.request_id_secret,
             depths={asset.asset: asset.depth for asset in terms.assets.values()},
             on_block=on_block,
-            on_head=on_head,
+            on_tip=on_tip,
             plugin_version=plugin_version(chain.plugin),
         )
         self.watchers[name] = watcher
