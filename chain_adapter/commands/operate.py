@@ -105,12 +105,11 @@ def payout_refuse(args: Namespace) -> int:
 def deposit_terms(tx: Tx, config: Config, chain: ChainConfig) -> Terms:
     """How deposits of a chain are told; what the watcher uses, without an endpoint."""
     pure = pure_chain(chain)
+    # Nothing is pinned before the first start; then no deposit is there to be told either.
     pinned = tx.value(select(schema.chains.c.identity).where(schema.chains.c.chain == chain.name))
-    if pinned is None:
-        raise StateConflict(f"chain {chain.name} has no network pinned yet: start the daemon first")
     return Terms(
         chain=chain.name,
-        identity=str(pinned),
+        identity=str(pinned or ""),
         secret=PublicKeys.load(config.require_keys().keystore).request_id_secret,
         assets={
             one.name: AssetTerms(
