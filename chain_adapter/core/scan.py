@@ -1,13 +1,12 @@
 """How blocks follow each other and when they are final: pure functions of values.
 
 `final_height` says up to where a head makes blocks final, by a source that is fixed at the first
-start; `broken_link` finds where a run of blocks stops being one chain; `runs` groups heights that
-are to be read again.
+start; `broken_link` finds where a run of blocks stops being one chain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 
 from chain_adapter.chain import Block, ChainInfo, Head
@@ -69,17 +68,6 @@ def broken_link(parent_hash: str, blocks: Sequence[Block]) -> int | None:
             return index
         expected = block.ref.hash
     return None
-
-
-def runs(heights: Iterable[int], longest: int = BATCH) -> list[tuple[int, int]]:
-    """Heights as ranges of neighbours (first, last), in order, none longer than `longest`."""
-    found: list[tuple[int, int]] = []
-    for height in sorted(set(heights)):
-        if found and height == found[-1][1] + 1 and height - found[-1][0] < longest:
-            found[-1] = (found[-1][0], height)
-        else:
-            found.append((height, height))
-    return found
 
 
 def is_too_deep(popped: int, reorg_limit: int) -> bool:

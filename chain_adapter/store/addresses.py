@@ -267,13 +267,14 @@ def listed(
     return tx.all(query if limit is None else query.limit(limit))
 
 
-def own_senders(tx: Tx, chain: str, roles: Sequence[Role] = (Role.HOT, Role.GAS)) -> Sequence[str]:
-    """Addresses of these roles that we sign for."""
+def own_senders(tx: Tx, chain: str, most: int) -> Sequence[str]:
+    """Addresses that we sign for, at most so many, oldest first."""
     return list(
         tx.connection.execute(
             select(T.c.address)
-            .where(T.c.chain == chain, T.c.role.in_(roles), T.c.account.is_not(None))
+            .where(T.c.chain == chain, T.c.account.is_not(None))
             .order_by(T.c.seq)
+            .limit(most)
         ).scalars()
     )
 

@@ -8,7 +8,7 @@ that hold something. What becomes final: `store.settling`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,10 @@ class NoDeeper(StateConflict):
     """A reorganisation goes below the oldest block we keep. Needs a person."""
 
 
+def _nobody(_ref: BlockRef) -> str | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """How blocks are read and booked; the same for the daemon and for a recorded scan."""
@@ -54,6 +58,7 @@ class Reading:
     plugin_version: str
     followed_from: int  # blocks from here on are looked at twice, whatever they hold
     keeps_coins: bool = False
+    reader_of: Callable[[BlockRef], str | None] = _nobody  # the endpoint that read a block
 
     @property
     def chain(self) -> str:
@@ -247,6 +252,7 @@ def _keep_rows(tx: Tx, reading: Reading, batch: Sequence[Block], holding: set[in
             "time": block.time,
             "clock": block.clock,
             "method": block.method,
+            "endpoint": reading.reader_of(block.ref),
             "followed": block.ref.height >= reading.followed_from,
         }
         for block in batch

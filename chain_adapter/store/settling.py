@@ -14,7 +14,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, or_, select, update
 
 from chain_adapter.chain import Block, BlockRef, Proof, Transfer
-from chain_adapter.core.deposits import Arrival, Key, Why, compare, fold, key_of
+from chain_adapter.core.deposits import Arrival, Key, Terms, Why, compare, fold, key_of
+from chain_adapter.core.scan import BATCH
 from chain_adapter.core.states import Deposit
 from chain_adapter.store import blocks, deposits, payouts_onchain, schema, transfers
 from chain_adapter.store.blocks import Reading
@@ -37,12 +38,40 @@ class Again:
 
 
 @dataclass(frozen=True, slots=True)
+class Plan:
+    """What could be settled now: up to `goal`, once `again` has been read."""
+
+    goal: BlockRef
+    again: tuple[Again, ...]
+    coins: dict[str, int]  # coins of ours that were unspent before the first of them
+
+
+@dataclass(frozen=True, slots=True)
 class Settled:
     """How far a commit got. `found` tells that it took something up and must look once more."""
 
     height: int
     confirmed: int
     found: bool
+
+
+def plan(
+    tx: Tx, chain: str, final_height: int, most: int, *, all_followed: bool, keeps_coins: bool
+) -> Plan | None:
+    """What to settle under a final height, with at most `most` second looks; None: nothing new.
+
+    Only a block whose row is kept can be the goal: its hash is what endpoints are asked about.
+    """
+    state = blocks.chain(tx, chain)
+    kept = blocks.newest_kept(tx, chain, final_height)
+    if state is None or kept is None or kept.height <= state.settled_height:
+        return None
+    goal = BlockRef(kept.height, kept.hash)
+    again = due(tx, chain, state.settled_height, goal.height, most, all_followed=all_followed)
+    if len(again) == most:
+        goal = again[-1].ref
+    coins = transfers.coins(tx, chain, again[0].parent.height) if again and keeps_coins else {}
+    return Plan(goal, tuple(again), coins)
 
 
 def due(
@@ -77,6 +106,35 @@ def due(
             Again(BlockRef(row.height, row.hash), BlockRef(parent_height, row.parent_hash))
         )
     return found
+
+
+def runs(again: Sequence[Again]) -> list[list[Again]]:
+    """Blocks that follow each other, together: one range of reading each."""
+    found: list[list[Again]] = []
+    for one in again:
+        if found and found[-1][-1].ref == one.parent and len(found[-1]) < BATCH:
+            found[-1].append(one)
+        else:
+            found.append([one])
+    return found
+
+
+def has_waiting(tx: Tx, chain: str) -> bool:
+    """Whether a SEEN deposit stands at a settled height: immature, or released by a person."""
+    table, state = schema.deposits, blocks.chain(tx, chain)
+    settled_height = -1 if state is None else state.settled_height
+    waiting = select(table.c.id).where(
+        table.c.chain == chain, table.c.state == Deposit.SEEN, table.c.height <= settled_height
+    )
+    return tx.value(waiting.limit(1)) is not None
+
+
+def confirm_waiting(tx: Tx, terms: Terms, tip_height: int) -> int:
+    """Confirm those that have matured under a newer tip; how many."""
+    state = blocks.chain(tx, terms.chain)
+    if state is None:
+        return 0
+    return deposits.confirm_due(tx, terms, state.settled_height, tip_height)
 
 
 def settle(

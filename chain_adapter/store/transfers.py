@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import ColumnElement, delete, insert, or_, select, update
 
 from chain_adapter.chain import Block, InvalidAddress, Sent, Transfer
 from chain_adapter.core.deposits import Arrival, Key, Piece, key_of, moves_value, read_memo
@@ -139,12 +139,14 @@ def pop(tx: Tx, chain: str, above: int) -> None:
 # --- reading --------------------------------------------------------------------------------------
 
 
-def coins(tx: Tx, chain: str) -> dict[str, int]:
-    """Lock -> base units of every unspent output of ours, mature or not."""
+def coins(tx: Tx, chain: str, at_height: int | None = None) -> dict[str, int]:
+    """Lock -> base units of every output of ours, mature or not, that is unspent (or was, when
+    the block at `at_height` had been read)."""
+    unspent: ColumnElement[bool] = T.c.spent_txid.is_(None)
+    if at_height is not None:
+        unspent = or_(unspent, T.c.spent_height > at_height)
     rows = tx.all(
-        select(T.c.lock, T.c.amount).where(
-            T.c.chain == chain, T.c.lock.is_not(None), T.c.spent_txid.is_(None)
-        )
+        select(T.c.lock, T.c.amount).where(T.c.chain == chain, T.c.lock.is_not(None), unspent)
     )
     return {row.lock: int(row.amount) for row in rows}
 

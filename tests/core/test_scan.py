@@ -11,7 +11,6 @@ from chain_adapter.core.scan import (
     final_height,
     is_following,
     is_too_deep,
-    runs,
     source_of,
 )
 
@@ -73,12 +72,6 @@ def test_links() -> None:
     assert broken_link("x", chain) == 0
     assert broken_link("0", [*chain, block(5, "e", "c")]) == 3
     assert broken_link("x", []) is None
-
-
-def test_runs() -> None:
-    assert runs([]) == []
-    assert runs([5, 3, 4, 4, 9, 11, 10]) == [(3, 5), (9, 11)]
-    assert runs(range(10), longest=4) == [(0, 3), (4, 7), (8, 9)]
 
 
 def test_following_and_depth() -> None:
