@@ -118,13 +118,18 @@ def _check_expired(entry: JournalEntry, death: Death, *, now_s: float, trusting:
             f"{entry.txid} expires at {entry.expires}; the clock of the block is {death.clock}"
         )
     # where the chain counts time, our own clock must agree; a height only the daemon knows
-    if entry.expires >= _MILLISECONDS_FROM:
-        over = now_s * 1000 > entry.expires
-    elif entry.expires >= _SECONDS_FROM:
-        over = now_s > entry.expires
-    else:
-        over = True
+    over = is_over(entry.expires, now_s) if counts_time(entry.expires) else True
     if not over and not trusting:
         raise SigningRefused(
             f"{entry.txid} expires at {entry.expires}, which by this machine's clock is not over"
         )
+
+
+def counts_time(expires: int) -> bool:
+    """Whether an expiry is a time (milliseconds or seconds since 1970) and not a height."""
+    return expires >= _SECONDS_FROM
+
+
+def is_over(expires: int, now_s: float) -> bool:
+    """Whether an expiry that is a time lies behind `now_s`."""
+    return now_s * 1000 > expires if expires >= _MILLISECONDS_FROM else now_s > expires

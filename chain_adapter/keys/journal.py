@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -52,6 +53,39 @@ CREATE TABLE settled (
   evidence TEXT NOT NULL, by_whom TEXT NOT NULL, at TEXT NOT NULL,
   PRIMARY KEY (kind, symbol, trans_id)
 ) STRICT, WITHOUT ROWID;
+"""
+
+
+SCHEMA_POLICY: Final = """
+-- policy, approvals, kill switch and audit log: made when first opened
+CREATE TABLE IF NOT EXISTS spends (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  kind TEXT NOT NULL,                       -- pay, fee, top-up, credit
+  scope TEXT NOT NULL,                      -- symbol or chain
+  subject TEXT NOT NULL,                    -- payout or request id
+  "to" TEXT NOT NULL, amount TEXT NOT NULL, at_s INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS spends_at ON spends (at_s);
+CREATE TABLE IF NOT EXISTS credits (
+  request_id TEXT PRIMARY KEY, content TEXT NOT NULL, at TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS approvals (
+  act TEXT NOT NULL, subject TEXT NOT NULL, content TEXT NOT NULL, operator TEXT NOT NULL,
+  document TEXT NOT NULL, at TEXT NOT NULL,
+  PRIMARY KEY (act, subject, content, operator)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS kills (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, reason TEXT NOT NULL, killed_at TEXT NOT NULL,
+  resumed_by TEXT, resumed_at TEXT
+) STRICT;
+CREATE TABLE IF NOT EXISTS policies (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, text TEXT NOT NULL, approved_by TEXT NOT NULL,
+  at TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS events (
+  seq INTEGER PRIMARY KEY, at TEXT NOT NULL, what TEXT NOT NULL, subject TEXT NOT NULL,
+  detail TEXT NOT NULL, prev TEXT NOT NULL, hash TEXT NOT NULL, sign BLOB NOT NULL
+) STRICT;
 """
 
 
@@ -156,6 +190,7 @@ class JournalTx:
     def __init__(self, connection: sqlite3.Connection, now: str) -> None:
         self.connection = connection
         self.now = now
+        self.undo: list[Callable[[], None]] = []  # puts back what a unit kept in memory
 
     # --- pins
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from chain_adapter.errors import AlreadyRunning, KeyFileError, Unreachable
-from chain_adapter.keys.journal import SCHEMA, VERSION, JournalTx
+from chain_adapter.keys.journal import SCHEMA, SCHEMA_POLICY, VERSION, JournalTx
 from chain_adapter.keys.secret_files import check_private, sync_directory
 
 MAX_GROUP: Final = 128
@@ -131,18 +131,29 @@ class Journal:
                 f"signer's journal {path} belongs to another keystore or was exchanged; "
                 "put the right one back: signing without it can pay twice"
             )
-        return cls(path, _hold(path, wait_s), now)
+        handle = _hold(path, wait_s)
+        try:
+            with closing(_connect(path)) as connection:
+                connection.executescript(SCHEMA_POLICY)
+        except sqlite3.Error as problem:
+            os.close(handle)
+            raise KeyFileError(f"signer's journal {path} cannot be opened: {problem}") from None
+        return cls(path, handle, now)
 
     async def run(self, unit: Callable[[JournalTx], T]) -> T:
         """Run `unit` in the next commit and return its result when that commit is durable.
 
         What the unit raises is raised here, and only its own changes are undone.
         """
+        return await asyncio.wrap_future(self.run_soon(unit))
+
+    def run_soon(self, unit: Callable[[JournalTx], T]) -> Future[T]:
+        """As `run`, for callers outside an event loop."""
         if self._closed:
             raise Unreachable("the signer is stopping")
         future: Future[T] = Future()
         self._units.put(_Job(unit, future))
-        return await asyncio.wrap_future(future)
+        return future
 
     def close(self) -> None:
         """Finish what is queued, close the file, let the lock go."""
@@ -176,6 +187,7 @@ class Journal:
     def _commit(self, connection: sqlite3.Connection, group: list[_Job]) -> None:
         """One transaction for the whole group; the callers wake up only after its commit."""
         done: list[tuple[Future[Any], Any]] = []
+        undo: list[Callable[[], None]] = []
         try:
             connection.execute("BEGIN IMMEDIATE")
             tx = JournalTx(connection, self._now().isoformat(timespec="milliseconds"))
@@ -184,20 +196,23 @@ class Journal:
                 if not job.future.set_running_or_notify_cancel():
                     continue
                 connection.execute("SAVEPOINT unit")
+                tx.undo = []
                 try:
                     result = job.unit(tx)
-                except sqlite3.Error as problem:
-                    connection.execute("ROLLBACK TO unit")
-                    job.future.set_exception(self._trouble(problem))
                 except BaseException as problem:  # handed over to the caller, never swallowed
+                    _put_back(tx.undo)
                     connection.execute("ROLLBACK TO unit")
+                    if isinstance(problem, sqlite3.Error):
+                        problem = self._trouble(problem)
                     job.future.set_exception(problem)
                 else:
+                    undo += tx.undo
                     done.append((job.future, result))
                 connection.execute("RELEASE unit")
             connection.execute("COMMIT")
             self._commits += connection.total_changes > before
         except sqlite3.Error as problem:
+            _put_back(undo)
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             for job in group:
@@ -217,6 +232,11 @@ class Journal:
 class _Job:
     unit: Callable[[JournalTx], Any]
     future: Future[Any]
+
+
+def _put_back(undo: list[Callable[[], None]]) -> None:
+    for step in reversed(undo):
+        step()
 
 
 def _connect(path: Path) -> sqlite3.Connection:

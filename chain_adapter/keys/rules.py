@@ -169,6 +169,8 @@ def check_kind(
         _check_own_destination(request, own, frozenset({Account.DEPOSIT, Account.GAS}), None)
         if any(p.asset != chain.chain.info.fee_asset for p in intent.payments):
             raise refused("a top-up moves the fee asset only")
+        if any(p.amount is None for p in intent.payments):
+            raise refused("a top-up names its amount")
     else:
         for payment in intent.payments:
             if chain.cold.get(payment.asset) != payment.to:

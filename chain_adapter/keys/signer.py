@@ -8,7 +8,6 @@ contradict each other are never both granted, and commits are made in groups.
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -17,7 +16,11 @@ from typing import Final, Protocol, Self
 
 from chain_adapter.chain import ChainError, Effect, SignedTx
 from chain_adapter.errors import SigningRefused
+from chain_adapter.keys.approvals import Claim, content_of
+from chain_adapter.keys.audit import AuditLog
+from chain_adapter.keys.controls import LocalControls
 from chain_adapter.keys.exclusion import check_death, check_exclusion
+from chain_adapter.keys.gate import Credit, Gate
 from chain_adapter.keys.journal import (
     Death,
     JournalEntry,
@@ -30,6 +33,8 @@ from chain_adapter.keys.journal import (
 )
 from chain_adapter.keys.journal_file import Journal
 from chain_adapter.keys.keystore import Keystore, PublicKeys, journal_path
+from chain_adapter.keys.policy import Scope
+from chain_adapter.keys.proof import proof_message, verify_proof
 from chain_adapter.keys.request import KeyPath, SignerAsset, SignerChain, SignRequest
 from chain_adapter.keys.rules import (
     MAX_PAYLOAD_BYTES,
@@ -43,8 +48,10 @@ from chain_adapter.keys.rules import (
 from chain_adapter.keys.schemes import scheme_named
 from chain_adapter.keys.warrant import Verify, refused
 from chain_adapter.platform_api.answers import Warrant
+from chain_adapter.platform_api.envelope import Envelope
 
 __all__ = [
+    "Credit",
     "Death",
     "JournalEntry",
     "KeyPath",
@@ -61,7 +68,6 @@ __all__ = [
     "verify_proof",
 ]
 
-_PROOF_LABEL: Final = b"\xff\xffchain-adapter/prove/1\x00"  # begins like no chain's transaction
 _KEPT_KEYS: Final = 4096
 
 
@@ -121,6 +127,8 @@ class LocalSigner:
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         trusting: bool = True,
+        gate: Gate | None = None,
+        envelope: Envelope | None = None,
     ) -> None:
         self._keystore = keystore
         self._journal = journal
@@ -128,6 +136,10 @@ class LocalSigner:
         self._verify = verify
         self._now = now
         self._trusting = trusting
+        self._gate = gate or Gate(
+            AuditLog(keystore.audit_key), scope_of(chains), keystore.ledger_id, now=now
+        )
+        self.controls = LocalControls(journal, self._gate, tuple(sorted(chains)), envelope)
         self._keys: OrderedDict[tuple[str, KeyPath], tuple[OwnKey, bytes]] = OrderedDict()
 
     def __repr__(self) -> str:
@@ -144,11 +156,16 @@ class LocalSigner:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         trusting: bool = True,
         wait_s: float = 10.0,
+        policy: str | None = None,
+        kill_file: Path | None = None,
+        envelope: Envelope | None = None,
     ) -> Self:
         """Open keystore and journal. `verify` is `Envelope.verify`: the platform's signature.
 
-        `trusting`: no policy is in force, so the daemon's word is taken where the journal cannot
-        know. Blocks for the key stretching. Raises `KeyFileError`, `AlreadyRunning`.
+        `policy` is the policy file's text; one that differs from the policy in force waits for
+        operators. Without any, `trusting` takes the daemon's word where the journal cannot know.
+        `envelope` makes the signer seal and open what is said with the platform (`controls`).
+        Blocks for the key stretching. Raises `KeyFileError`, `AlreadyRunning`, `ConfigError`.
         """
         keystore = Keystore.open(keystore_path, passphrase)
         public = PublicKeys.load(keystore_path)
@@ -159,7 +176,30 @@ class LocalSigner:
             now=now,
             wait_s=wait_s,
         )
-        return cls(keystore, journal, chains, verify, now=now, trusting=trusting)
+        gate = Gate(
+            AuditLog(keystore.audit_key),
+            scope_of(chains),
+            keystore.ledger_id,
+            now=now,
+            kill_file=kill_file,
+        )
+        signer = cls(
+            keystore,
+            journal,
+            chains,
+            verify,
+            now=now,
+            trusting=trusting,
+            gate=gate,
+            envelope=envelope,
+        )
+        try:
+            journal.run_soon(lambda tx: gate.load(tx, policy)).result()
+        except BaseException:
+            journal.close()
+            keystore.close()
+            raise
+        return signer
 
     @property
     def commits(self) -> int:
@@ -167,8 +207,13 @@ class LocalSigner:
         return self._journal.commits
 
     async def sign(self, request: SignRequest) -> SignedTx:
-        chain = self._chain(request.chain)
-        return await self._journal.run(lambda tx: self._sign(tx, request, chain))
+        try:
+            chain = self._chain(request.chain)
+            return await self._journal.run(lambda tx: self._sign(tx, request, chain))
+        except SigningRefused as refusal:
+            detail = {"why": refusal.why, "purpose": request.purpose, "chain": request.chain}
+            await self._journal.run(lambda tx: self._gate.refusal(tx, str(request.payout), detail))
+            raise
 
     async def journal(self, chain: str, after: int = 0) -> list[JournalEntry]:
         return await self._journal.run(lambda tx: tx.entries(chain, after))
@@ -189,7 +234,10 @@ class LocalSigner:
                 raise refused(f"{txid} on {chain} was not signed here")
             if entry.state == death.reason:
                 return
-            check_death(tx, entry, death, now_s=self._now().timestamp(), trusting=self._trusting)
+            trusting = self._trusting and self._gate.policy is None
+            if death.reason == State.USED and self._gate.policy is not None:
+                trusting = self._vouched(tx, entry, death)
+            check_death(tx, entry, death, now_s=self._now().timestamp(), trusting=trusting)
             tx.end(entry, death)
 
         await self._journal.run(unit)
@@ -205,7 +253,13 @@ class LocalSigner:
                         f"{payout}: {entry.txid} may still land; void it first, or wait for its "
                         "expiry"
                     )
-            tx.settle(payout, evidence, by_whom)
+            named = by_whom
+            if self._gate.policy is not None:
+                claim = Claim("settle", str(payout), content_of("settle", str(payout), evidence))
+                names = self._gate.demand(tx, claim, self._gate.policy.quorums.settle)
+                named = ", ".join(names)
+            tx.settle(payout, evidence, named)
+            self._gate.event(tx, "settle", str(payout), {"evidence": evidence, "by": named})
 
         await self._journal.run(unit)
 
@@ -215,6 +269,7 @@ class LocalSigner:
             raise refused("a challenge has 16 to 64 bytes")
 
         def unit(tx: JournalTx) -> bytes:
+            self._gate.check_killed()
             own, private_key = self._key(chain, known, KeyPath(account, index))
             message = proof_message(chain, own.address, challenge)
             return scheme_named(known.chain.info.scheme).sign(private_key, message)
@@ -229,6 +284,7 @@ class LocalSigner:
     # --- inside: everything below runs in the journal's thread
 
     def _sign(self, tx: JournalTx, request: SignRequest, chain: SignerChain) -> SignedTx:
+        self._gate.check_killed()
         again = tx.same_payload(request.chain, request.payout, request.payload)
         if again is not None:
             return SignedTx(*again)
@@ -243,6 +299,7 @@ class LocalSigner:
         attempts = check_exclusion(tx, request, effect)
         paid = [a.payments for a in attempts if a.purpose != Purpose.VOID]
         check_kind(request, net, chain, own, verify=self._verify, earlier=paid[0] if paid else None)
+        reason = self._gate.check_payment(tx, request, effect, attempts, chain)
         scheme = scheme_named(chain.chain.info.scheme)
         signatures = [
             scheme.sign(self._key(request.chain, chain, wanted[s.public_key])[1], s.message)
@@ -270,7 +327,28 @@ class LocalSigner:
                 build_height=request.build_height,
             )
         )
+        self._gate.event(
+            tx,
+            "signed",
+            str(request.payout),
+            {
+                "chain": request.chain,
+                "purpose": request.purpose,
+                "txid": signed.txid,
+                "why": reason,
+            },
+        )
         return signed
+
+    def _vouched(self, tx: JournalTx, entry: JournalEntry, death: Death) -> bool:
+        """Whether operators vouch that a transaction not signed here used the lock."""
+        if self._gate.policy is None or not death.by_txid:
+            return False
+        if tx.attempt(entry.chain, death.by_txid) is not None:
+            return False
+        content = content_of("evidence", entry.chain, entry.txid, death.by_txid)
+        names = self._gate.approved_by(tx, Claim("evidence", entry.txid, content))
+        return len(names) >= self._gate.policy.quorums.evidence
 
     def _inspect(self, request: SignRequest, chain: SignerChain) -> Effect:
         if len(request.payload) > MAX_PAYLOAD_BYTES:
@@ -306,16 +384,12 @@ class LocalSigner:
             raise refused(f"the signer knows no chain {name!r}") from None
 
 
-def proof_message(chain: str, address: str, challenge: bytes) -> bytes:
-    """What `prove` signs: a digest of its own domain, so it can never be a transaction's."""
-    hasher = hashlib.sha256(_PROOF_LABEL)
-    for part in (chain.encode(), address.encode(), challenge):
-        hasher.update(len(part).to_bytes(4) + part)
-    return hasher.digest()
-
-
-def verify_proof(
-    scheme: str, public_key: bytes, chain: str, address: str, challenge: bytes, proof: bytes
-) -> bool:
-    """Whether `proof` shows that the signer has the key behind `address`."""
-    return scheme_named(scheme).verify(public_key, proof_message(chain, address, challenge), proof)
+def scope_of(chains: Mapping[str, SignerChain]) -> Scope:
+    """What a policy may speak of, from the signer's own configuration."""
+    symbols = {
+        asset.symbol: asset.decimals for chain in chains.values() for asset in chain.assets.values()
+    }
+    fees = {
+        name: chain.assets[chain.chain.info.fee_asset].decimals for name, chain in chains.items()
+    }
+    return Scope(symbols, fees)
