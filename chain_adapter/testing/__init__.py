@@ -12,6 +12,7 @@ from chain_adapter.testing import names, paying, reading
 from chain_adapter.testing.bench import SIGNERS, Bench, Failed, Skip, ensure
 from chain_adapter.testing.check import CHECKS, Check, Result, run_checks, run_live_checks
 from chain_adapter.testing.clock import Stuck, VirtualClock
+from chain_adapter.testing.scaffold import new_plugin
 
 if TYPE_CHECKING:
     from chain_adapter.testing.suite import Conformance
@@ -29,6 +30,7 @@ __all__ = [
     "VirtualClock",
     "ensure",
     "names",
+    "new_plugin",
     "paying",
     "reading",
     "run_checks",

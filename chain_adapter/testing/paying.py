@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from chain_adapter.chain import (
+    ChainError,
     Coin,
     Effect,
     Family,
@@ -132,7 +133,14 @@ async def a_tampered_payload_tells(bench: Bench) -> None:
                 told = bench.pure.inspect(other)
             except Rejected:
                 continue
-            except (ValueError, LookupError, TypeError, ArithmeticError, AttributeError) as error:
+            except (
+                ChainError,
+                ValueError,
+                LookupError,
+                TypeError,
+                ArithmeticError,
+                AttributeError,
+            ) as error:
                 ensure(False, f"byte {i}: a {type(error).__name__} comes through: {error}")
             ensure(told != effect, f"byte {i} changed, and the effect stays the same")
 
