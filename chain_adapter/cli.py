@@ -18,6 +18,7 @@ from typing import NoReturn
 from chain_adapter import __version__
 from chain_adapter.chain import ChainError, Unavailable
 from chain_adapter.commands.options import GROUPS, Command
+from chain_adapter.commands.output import harmless
 from chain_adapter.commands.tree import COMMANDS
 from chain_adapter.errors import AdapterError
 
@@ -110,7 +111,7 @@ def execute(argv: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str, status: int) -> int:
-    print(f"{PROGRAM}: {' '.join(message.split())}", file=sys.stderr)
+    print(f"{PROGRAM}: {harmless(' '.join(message.split()))}", file=sys.stderr)
     return status
 
 

@@ -22,7 +22,7 @@ from chain_adapter.assembly import envelope, guarded_chain, plugin_of
 from chain_adapter.chain import ChainError
 from chain_adapter.clock import SystemClock
 from chain_adapter.commands.books import opened
-from chain_adapter.commands.output import print_json
+from chain_adapter.commands.output import harmless, print_json
 from chain_adapter.config import ChainConfig, Config, Profile, load
 from chain_adapter.errors import AdapterError, LedgerMismatch, PlatformRefused
 from chain_adapter.keys.journal_file import Journal
@@ -100,7 +100,7 @@ def check(args: Namespace) -> int:
         print_json(document)
     else:
         for one in report.steps:
-            print(f"{one.level.ljust(7)}  {one.check}: {one.detail}")
+            print(harmless(f"{one.level.ljust(7)}  {one.check}: {one.detail}"))
     return 0 if document["ok"] else 1
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Row, Select, Table, or_, select
 
 from chain_adapter.commands import rows
 from chain_adapter.commands.books import Keyed, opened
-from chain_adapter.commands.output import answer, print_json, table
+from chain_adapter.commands.output import answer, harmless, print_json, table
 from chain_adapter.config import load
 from chain_adapter.core.states import Deposit, Payout
 from chain_adapter.errors import ConfigError
@@ -111,7 +111,7 @@ def payout(args: Namespace) -> int:
     width = max(map(len, found))
     for key, thing in found.items():
         if thing not in (None, ""):
-            print(f"{key.replace('_', ' ').ljust(width)}  {thing}")
+            print(f"{key.replace('_', ' ').ljust(width)}  {harmless(thing)}")
     for title, some, columns in (
         ("attempts", attempts, rows.ATTEMPT_COLUMNS),
         ("locks", locks, ("lock", "used_txid")),

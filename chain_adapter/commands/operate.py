@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 
 from chain_adapter.assembly import pure_chain
 from chain_adapter.commands.books import Keyed, opened, operator
-from chain_adapter.commands.output import print_json
+from chain_adapter.commands.output import harmless, print_json
 from chain_adapter.config import ChainConfig, Config, load
 from chain_adapter.core.deposits import AssetTerms, Terms
 from chain_adapter.core.states import PAYOUT_ENDED
@@ -43,7 +43,7 @@ def _act(args: Namespace, config: Config, unit: Unit) -> int:
     if args.json:
         print_json(done)
     else:
-        print(", ".join(f"{key} {value}" for key, value in done.items() if value is not None))
+        print(harmless(", ".join(f"{key} {one}" for key, one in done.items() if one is not None)))
     return 0
 
 

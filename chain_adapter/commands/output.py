@@ -30,15 +30,20 @@ def iso(at_us: int | None) -> str | None:
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+def harmless(thing: Any) -> str:
+    """As text for a terminal. Addresses, memos and messages come from strangers: nothing in them
+    may steer it."""
+    return "".join(
+        c if unicodedata.category(c)[0] != "C" else f"\\x{ord(c):02x}" for c in str(thing)
+    )
+
+
 def _cell(thing: Any) -> str:
     if thing is None:
         return "-"
     if isinstance(thing, bool):
         return "yes" if thing else "no"
-    # Addresses, memos and messages come from strangers: nothing in them may steer a terminal.
-    text = "".join(
-        c if unicodedata.category(c)[0] != "C" else f"\\x{ord(c):02x}" for c in str(thing)
-    )
+    text = harmless(thing)
     return text if len(text) <= CELL else f"{text[: CELL // 2]}…{text[-CELL // 2 + 1 :]}"
 
 

@@ -19,7 +19,7 @@ from chain_adapter.assembly import pure_chain
 from chain_adapter.chain import InvalidAddress
 from chain_adapter.commands import outlook
 from chain_adapter.commands.books import opened
-from chain_adapter.commands.output import iso, print_json, table
+from chain_adapter.commands.output import harmless, iso, print_json, table
 from chain_adapter.config import Config, load
 from chain_adapter.core.states import Role
 from chain_adapter.store import schema
@@ -57,8 +57,8 @@ def why(args: Namespace) -> int:
     else:
         print(table(answer["timeline"], COLUMNS, "nothing is known of it"))
         if answer["held_by"]:
-            print(f"\nheld by: {answer['held_by']}")
-        print(f"\nnext: {answer['next']}")
+            print(f"\nheld by: {harmless(answer['held_by'])}")
+        print(f"\nnext: {harmless(answer['next'])}")
     return 0 if answer["timeline"] else 1
 
 

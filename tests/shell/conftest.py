@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,10 +168,18 @@ def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Shell:
     return Shell(tmp_path, f"sqlite:///{tmp_path}/books/adapter.db", capsys)
 
 
+_made: dict[str, Path] = {}
+
+
 @pytest.fixture
-def books(shell: Shell) -> Shell:
-    """After `keys init`."""
-    shell.init()
+def books(shell: Shell, tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """After `keys init`, whose result is copied: stretching a passphrase takes its time."""
+    if "ledger" not in _made:
+        shell.init()
+        _made["ledger"] = tmp_path_factory.mktemp("ledger") / "copy"
+        shutil.copytree(shell.folder, _made["ledger"])
+    for part in ("keys", "books"):
+        shutil.copytree(_made["ledger"] / part, shell.folder / part, dirs_exist_ok=True)
     return shell
 
 
