@@ -215,8 +215,8 @@ class LocalSigner:
             await self._journal.run(lambda tx: self._gate.refusal(tx, str(request.payout), detail))
             raise
 
-    async def journal(self, chain: str, after: int = 0) -> list[JournalEntry]:
-        return await self._journal.run(lambda tx: tx.entries(chain, after))
+    async def journal(self, chain: str, after: int = 0, limit: int = -1) -> list[JournalEntry]:
+        return await self._journal.run(lambda tx: tx.entries(chain, after, limit))
 
     async def settled(self) -> list[SettledMark]:
         return await self._journal.run(lambda tx: tx.settled())
