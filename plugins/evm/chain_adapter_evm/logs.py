@@ -11,15 +11,21 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from msgspec.json import encode
+
 from chain_adapter.chain import Proof, Unavailable
 from chain_adapter_evm.codec import ZERO_ADDRESS, keccak, word
-from chain_adapter_evm.match import Assets, Token, keys_of
+from chain_adapter_evm.match import Assets, Token, keys_of, unpack_keys
 from chain_adapter_evm.proof import Holder
-from chain_adapter_evm.wire import Log
+from chain_adapter_evm.wire import Log, texts_of
 
 TRANSFER = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"
 _PADDING = "0x" + "0" * 24
 _WORD_CHARS = 66
+_TRANSFER_TOPICS = 3
+# three topics as nodes write them, ["0x…","0x…","0x…"], and where the addresses stand in it
+_COMPACT = 208
+_FROM, _TO = slice(97, 137), slice(166, 206)
 _INDEXES = [hex(n) for n in range(4096)]
 
 
@@ -56,19 +62,23 @@ def check_logs(
         _INDEXES = [hex(n) for n in range(count * 2)]
     if [log.logIndex for log in logs] != _INDEXES[:count]:
         raise Unavailable(f"{where}: logs of block {height} are not whole: an index is missing")
-    for log in logs:
-        if log.blockHash != block_hash and log.blockHash.lower() != block_hash:
-            raise Unavailable(f"{where}: logs are of another block than {block_hash}")
-    if near_head and blooms and bloom_of(logs) != int(bloom, 16):
-        raise Unavailable(f"{where}: logs of block {height} are not whole: the bloom differs")
+    if [log.blockHash for log in logs] != [block_hash] * count:
+        raise Unavailable(f"{where}: logs are of another block than {block_hash}")
+    if near_head and blooms:
+        try:
+            whole = bloom_of(logs) == int(bloom, 16)
+        except ValueError:  # of msgspec too
+            raise Unavailable(f"{where}: logs of block {height} have no proper topics") from None
+        if not whole:
+            raise Unavailable(f"{where}: logs of block {height} are not whole: the bloom differs")
 
 
 def bloom_of(logs: Iterable[Log]) -> int:
-    """The 2048-bit bloom of addresses and topics."""
+    """The 2048-bit bloom of addresses and topics. `ValueError` for topics that are none."""
     bloom = 0
     for log in logs:
         bloom |= _bits(log.address)
-        for topic in log.topics:
+        for topic in texts_of(log.topics):
             bloom |= _bits(topic)
     return bloom
 
@@ -105,17 +115,16 @@ def moves_of(
     those from the zero address bring nothing.
     """
     tokens = assets.by_contract
-    found = [
-        log
-        for log in logs
-        if log.address in tokens
-        and len(log.topics) == 3
-        and log.topics[0] == TRANSFER
-        and len(log.data) == _WORD_CHARS
-    ]
+    found = [log for log in logs if log.address in tokens]
     if not found:
         return None
-    ours = hits(keys_of(where, [log.topics[2][26:] for log in found]))
+    topics = [bytes(log.topics) for log in found]
+    if {len(each) for each in topics} != {_COMPACT}:
+        topics = [_compact(where, each) for each in topics]
+        found = [log for log, each in zip(found, topics, strict=True) if each]
+        topics = [each for each in topics if each]
+    recipients = b"".join([each[_TO] for each in topics])
+    ours = hits(unpack_keys(where, recipients, len(found)))
     arrived = [
         move
         for move in [_movement(where, found[index], logs, tokens) for index in ours]
@@ -126,21 +135,32 @@ def moves_of(
     ]
     left = []
     if own:
-        for log in found:
+        for log, each in zip(found, topics, strict=True):
             sender = own.get(log.transactionHash)
-            if sender is not None and log.topics[1][26:] == sender[2:].lower():
+            if sender is not None and each[_FROM] == sender[2:].lower().encode():
                 move = _movement(where, log, logs, tokens)
                 if move is not None and move.amount:
                     left.append(move)
-    return Moves(arrived, left, _expected(where, arrived, found, logs, tokens))
+    return Moves(arrived, left, _expected(where, arrived, found, topics, logs, assets))
+
+
+def _compact(where: str, topics: bytes) -> bytes:
+    """Three topics as JSON without a blank; empty if there are not three."""
+    try:
+        texts = texts_of(topics)
+    except ValueError as error:  # of msgspec too
+        raise Unavailable(f"{where}: the topics of a log: {error}") from None
+    written = encode(texts)
+    return written if len(written) == _COMPACT and len(texts) == _TRANSFER_TOPICS else b""
 
 
 def _expected(
     where: str,
     arrived: Sequence[Movement],
     found: Sequence[Log],
+    topics: Sequence[bytes],
     logs: Sequence[Log],
-    tokens: dict[str, Token],
+    assets: Assets,
 ) -> dict[Holder, int]:
     """What each holder gained by the logs of the block, for tokens that are proven."""
     sums: dict[Holder, int] = {
@@ -148,11 +168,11 @@ def _expected(
     }
     if not sums:
         return sums
-    digits = {owner.hex() for _, owner in sums}
-    for log in found:
-        if log.topics[1][26:] not in digits and log.topics[2][26:] not in digits:
+    digits = {owner.hex().encode() for _, owner in sums}
+    for log, each in zip(found, topics, strict=True):
+        if each[_FROM] not in digits and each[_TO] not in digits:
             continue
-        move = _movement(where, log, logs, tokens)
+        move = _movement(where, log, logs, assets.by_contract)
         if move is None:
             continue
         contract = move.token.address
@@ -166,23 +186,25 @@ def _expected(
 def _movement(
     where: str, log: Log, logs: Sequence[Log], tokens: dict[str, Token]
 ) -> Movement | None:
-    """The movement of a Transfer log; None if its topics are not addresses."""
-    _, sender, to = log.topics
-    if not (sender.startswith(_PADDING) and to.startswith(_PADDING)):
-        return None
+    """The movement of a log; None if it is no Transfer between addresses."""
+    try:
+        event, sender, to = texts_of(log.topics)
+        if event != TRANSFER or len(log.data) != _WORD_CHARS:
+            return None
+        if not (sender.startswith(_PADDING) and to.startswith(_PADDING)):
+            return None
+        amount = word(log.data)
+    except ValueError as error:  # of msgspec too
+        raise Unavailable(f"{where}: a Transfer log of {log.address}: {error}") from None
+    sender_key, to_key = keys_of(where, [sender[26:], to[26:]])
     first = index = int(log.logIndex, 16)
     while first and logs[first - 1].transactionHash == log.transactionHash:
         first -= 1
-    keys = keys_of(where, [sender[26:], to[26:]])
-    try:
-        amount = word(log.data)
-    except ValueError as error:
-        raise Unavailable(f"{where}: a Transfer log: {error}") from None
     return Movement(
         txid=log.transactionHash.lower(),
         place=f"log/{index - first}",
         token=tokens[log.address],
-        sender=keys[0],
-        to=keys[1],
+        sender=sender_key,
+        to=to_key,
         amount=amount,
     )

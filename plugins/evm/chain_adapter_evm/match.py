@@ -6,12 +6,18 @@ stand in small sets in both spellings that nodes use, so a look-up needs no conv
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping
+import struct
+from binascii import unhexlify
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from operator import attrgetter
 
 from chain_adapter.chain import Asset, Proof, Rejected, Unavailable
 from chain_adapter_evm.codec import parse_address, quantity, spell
+from chain_adapter_evm.wire import Tx
 
+_SENDER = attrgetter("sender")
 _SET_LIMIT = 200_000  # of senders that are spelled ahead; above, each address met is spelled
 
 
@@ -86,28 +92,48 @@ def matcher(to: Container[bytes]) -> Callable[[list[bytes]], Iterable[int]]:
     return lambda keys: [index for index, key in enumerate(keys) if key in to]
 
 
-def sender_test(senders: Container[str]) -> Callable[[str], bool] | None:
-    """Whether an address, as the node spells it, is one of ours that sign; None: we have none."""
-    if isinstance(senders, Iterable):
-        size = len(senders) if hasattr(senders, "__len__") else _SET_LIMIT
-        if size == 0:
-            return None
-        if size < _SET_LIMIT:
-            spelled = frozenset(senders)
-            return (spelled | {one.lower() for one in spelled}).__contains__
-    return lambda text: spell(bytes.fromhex(text[2:])) in senders
+class Senders:
+    """The addresses of ours that sign, found among transactions as nodes spell theirs."""
+
+    def __init__(self, senders: Container[str]) -> None:
+        self._senders = senders
+        self._spelled: frozenset[str | None] | None = None
+        if isinstance(senders, Iterable):
+            size = len(senders) if hasattr(senders, "__len__") else _SET_LIMIT
+            if size < _SET_LIMIT:
+                known = frozenset(senders)
+                self._spelled = known | {one.lower() for one in known}
+
+    def among(self, txs: Sequence[Tx]) -> list[Tx]:
+        """Those that one of ours signed."""
+        spelled = self._spelled
+        if spelled is None:
+            return [
+                tx
+                for tx in txs
+                if tx.sender is not None and spell(bytes.fromhex(tx.sender[2:])) in self._senders
+            ]
+        if not spelled or spelled.isdisjoint(map(_SENDER, txs)):
+            return []  # nearly always: told without a step of Python for each
+        return [tx for tx in txs if tx.sender in spelled]
 
 
-def keys_of(where: str, digits: list[str]) -> list[bytes]:
+def keys_of(where: str, digits: Sequence[str]) -> list[bytes]:
     """Address keys of hex digits, 40 each, all at once; `Unavailable` if one is no address."""
-    size = 20 * len(digits)
+    return unpack_keys(where, "".join(digits), len(digits))
+
+
+def unpack_keys(where: str, digits: str | bytes, count: int) -> list[bytes]:
+    """So many address keys out of their digits in one piece."""
     try:
-        packed = bytes.fromhex("".join(digits))
-    except ValueError:
-        packed = b""
-    if len(packed) != size:
-        raise Unavailable(f"{where}: an address is not 40 hex digits")
-    return [packed[at : at + 20] for at in range(0, size, 20)]
+        return list(_unpacker(count)(unhexlify(digits)))
+    except (ValueError, struct.error):
+        raise Unavailable(f"{where}: an address is not 40 hex digits") from None
+
+
+@lru_cache(maxsize=4096)
+def _unpacker(count: int) -> Callable[[bytes], tuple[bytes, ...]]:
+    return struct.Struct("20s" * count).unpack
 
 
 def number(where: str, text: str) -> int:

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 from chain_adapter.chain import Block, BlockRef, NotOnChain, Unavailable, Watch
 from chain_adapter_evm import proof, trace
-from chain_adapter_evm.codec import created_address
+from chain_adapter_evm.codec import ZERO_ADDRESS, created_address
 from chain_adapter_evm.logs import check_logs, moves_of
-from chain_adapter_evm.match import Assets, keys_of, matcher, number, sender_test
+from chain_adapter_evm.match import Assets, Senders, keys_of, matcher, number
 from chain_adapter_evm.node import Node, NodeError, together
 from chain_adapter_evm.outcome import Draft, finish
 from chain_adapter_evm.settings import Settings
@@ -34,6 +34,7 @@ from chain_adapter_evm.wire import (
     FullReceipt,
     Log,
     Receipt,
+    Tx,
 )
 
 LOGS_METHOD = "logs"
@@ -41,6 +42,7 @@ RECEIPTS_METHOD = "receipts"
 TRACE_BLOCK = "trace_block"
 CALL_TRACER = "callTracer"
 _ROUND_TRIPS = 3  # a batch makes: blocks, logs, receipts
+_GUESSED_WORK_S = 0.006  # of a batch, until the first is done
 _PLAIN_GAS = 21_000
 
 
@@ -87,7 +89,7 @@ class Scan:
         self._last = last
         self._head_height = head_height
         self._hits = matcher(watch.to)
-        self._is_sender = sender_test(watch.senders)
+        self._senders = Senders(watch.senders)
         self._started_cpu_s = time.process_time()
         self._parts = 0  # finished
 
@@ -124,9 +126,9 @@ class Scan:
 
     def _window(self) -> int:
         """Batches in flight: enough that the node's answers keep this process busy."""
-        if not self._parts:
-            return min(2, self._settings.window)
-        work_s = (time.process_time() - self._started_cpu_s) / self._parts
+        work_s = _GUESSED_WORK_S
+        if self._parts:
+            work_s = (time.process_time() - self._started_cpu_s) / self._parts
         needed = 2 + int(_ROUND_TRIPS * self._node.rtt_s / max(work_s, 1e-4))
         return min(needed, self._settings.window)
 
@@ -179,17 +181,19 @@ class Scan:
         if not txs:
             return draft
         if self._assets.native is not None:
-            paying = [tx for tx in txs if tx.value != "0x0" and tx.to is not None]
-            keys = keys_of(self._where, [tx.to[2:] for tx in paying])  # type: ignore[index]
+            paying = [tx for tx in txs if tx.value != "0x0"]
+            digits = [tx.to[2:] if tx.to is not None else self._created(tx) for tx in paying]
+            keys = keys_of(self._where, digits)
             draft.natives = [(paying[index], keys[index]) for index in self._hits(keys)]
-            for tx in [tx for tx in txs if tx.to is None and tx.value != "0x0" and tx.sender]:
-                sender = keys_of(self._where, [(tx.sender or "")[2:]])[0]
-                key = created_address(sender, number(self._where, tx.nonce))
-                draft.natives += [(tx, key) for _ in self._hits([key])]
-        is_sender = self._is_sender
-        if is_sender is not None:
-            draft.sent = [tx for tx in txs if tx.sender is not None and is_sender(tx.sender)]
+        draft.sent = self._senders.among(txs)
         return draft
+
+    def _created(self, tx: Tx) -> str:
+        """Hex digits of the address of the contract that a transaction creates."""
+        if tx.sender is None:
+            return ZERO_ADDRESS.hex()
+        (sender,) = keys_of(self._where, [tx.sender[2:]])
+        return created_address(sender, number(self._where, tx.nonce)).hex()
 
     # --- logs and calls -------------------------------------------------------------------------
 

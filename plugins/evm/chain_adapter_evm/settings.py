@@ -76,7 +76,7 @@ class Settings:
     verify_depth: int = field(
         default=256, metadata=_doc("blocks below the head whose logs are held against the bloom")
     )
-    batch: int = field(default=10, metadata=_doc("blocks asked in one request"))
+    batch: int = field(default=16, metadata=_doc("blocks asked in one request"))
     window: int = field(default=32, metadata=_doc("most batches in flight"))
     timeout_s: float = field(default=30.0, metadata=_doc("longest wait for one request"))
     answer_limit_mib: int = field(default=256, metadata=_doc("largest answer that is read"))

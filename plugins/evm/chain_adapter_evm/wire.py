@@ -43,7 +43,7 @@ class RawAnswer(Struct, gc=False):
 class Tx(Struct, gc=False, rename={"sender": "from"}):
     """A transaction inside a block."""
 
-    hash: Hash
+    hash: str
     value: str = "0x0"
     to: Address | None = None
     sender: Address | None = None
@@ -72,10 +72,10 @@ class FullBlock(Struct, gc=False):
 
 
 class Log(Struct, gc=False):
-    """One event. `logIndex` counts through the block."""
+    """One event. `logIndex` counts through the block; `topics` is a list of texts, left as JSON."""
 
     address: Address
-    topics: list[str]
+    topics: msgspec.Raw
     data: str
     blockHash: str
     transactionHash: str
@@ -188,4 +188,5 @@ RAWS = cast(
 LONE = msgspec.json.Decoder(RawAnswer)
 
 header_of = msgspec.json.Decoder(Header | None).decode
+texts_of = msgspec.json.Decoder(list[str]).decode
 text_of = msgspec.json.Decoder(str).decode
