@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from chain_adapter import registry
-from chain_adapter.chain import Chain, Plugin
+from chain_adapter.chain import Chain, InvalidAddress, Plugin
 from chain_adapter.clock import Clock
 from chain_adapter.config import ChainConfig, Config
 from chain_adapter.config.sections import PlatformConfig
@@ -118,17 +118,34 @@ class ConfiguredAccounts:
 
 def signer_chains(config: Config) -> dict[str, SignerChain]:
     """The chains as the signer knows them: pure methods and its own view of the assets."""
-    return {
-        name: SignerChain(
-            chain=pure_chain(chain),
+    found = {}
+    for name, chain in config.require_chains().items():
+        pure = pure_chain(chain)
+        found[name] = SignerChain(
+            chain=pure,
             assets={
                 one.name: SignerAsset(one.name, one.symbol, one.decimals)
                 for one in chain.assets.values()
             },
+            cold=cold_addresses(chain, pure),
             fee_cap=chain.fee_cap,
         )
-        for name, chain in config.require_chains().items()
-    }
+    return found
+
+
+def cold_addresses(config: ChainConfig, chain: Chain) -> dict[str, str]:
+    """Cold addresses by asset, in the chain's own spelling. Raises `ConfigError`."""
+    found = {}
+    for one in config.assets.values():
+        if one.cold_address is None:
+            continue
+        try:
+            found[one.name] = chain.parse_address(one.cold_address)
+        except InvalidAddress as error:
+            raise ConfigError(
+                f"chains.{config.name}.assets.{one.name}.cold_address: {error}"
+            ) from None
+    return found
 
 
 def read_key(path: Path, what: str) -> bytes:

@@ -55,6 +55,7 @@ from chain_adapter.workers.courier import Courier
 from chain_adapter.workers.loop import Loop
 from chain_adapter.workers.payer import Payer
 from chain_adapter.workers.registrar import Registrar
+from chain_adapter.workers.sweeper import Sweeper
 from chain_adapter.workers.terms import AssetTerms, Board, chain_terms
 from chain_adapter.workers.watcher import Watcher
 
@@ -79,6 +80,7 @@ class Daemon:
         self.guards: dict[str, Guard] = {}
         self.watchers: dict[str, Watcher] = {}
         self.registrars: dict[str, Registrar] = {}
+        self.sweepers: dict[str, Sweeper] = {}
         self.store: Store
         self.signer: Signer
         self.accounts: ConfiguredAccounts
@@ -231,6 +233,9 @@ class Daemon:
         )
         self.registrars[name] = registrar
         self._loop(f"registrar {name}", registrar.step)
+        sweeper = Sweeper(terms, guard, self.accounts, self.store)
+        self.sweepers[name] = sweeper
+        self._loop(f"sweeper {name}", sweeper.step)
         for asset in terms.assets.values():
             consumer = Consumer(
                 name,

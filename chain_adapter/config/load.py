@@ -288,6 +288,13 @@ class _Loader:
         values["min_deposit"] = self._units(
             values.get("min_deposit", "0"), values["decimals"], f"{where}.min_deposit"
         )
+        usual = "10" if values.get("contract") is not None else "0.01"
+        for key, default in (("collect_above", usual), ("hot_floor", "0"), ("hot_ceiling", None)):
+            text = values.get(key, default)
+            if text is not None:
+                values[key] = self._units(text, values["decimals"], f"{where}.{key}")
+        if values.get("hot_ceiling") is not None and values.get("cold_address") is None:
+            raise self._place(where, "hot_ceiling").refuse("needs cold_address beside it")
         if platform is not None and values.get("platform_confirmations") is None:
             values["platform_confirmations"] = platform.platform_confirmations
             if platform.platform_confirmations is None:

@@ -25,6 +25,7 @@ from chain_adapter.config.kinds import (
     choice,
     integer,
     seconds,
+    share,
 )
 from chain_adapter.config.sections import (
     ConsoleConfig,
@@ -122,6 +123,39 @@ class AssetConfig:
         "An asset that is off is read and booked, but neither credited nor paid.",
         default=True,
         shown="true",
+    )
+    collect: bool = setting(
+        BOOLEAN,
+        "Whether its deposits are collected to the hot wallet.",
+        default=True,
+        shown="true",
+    )
+    collect_above: int = setting(
+        DECIMAL,
+        "A deposit address that holds less is left alone. A decimal in the asset, in quotes.",
+        default=0,
+        shown='"0.01" for the main coin, "10" for a token',
+        example='"25"',
+    )
+    hot_floor: int = setting(
+        DECIMAL,
+        "An alarm is raised while the hot wallet holds less; 0: never.",
+        default=0,
+        shown='"0"',
+    )
+    hot_ceiling: int | None = setting(
+        DECIMAL,
+        "What the hot wallet holds above it goes to `cold_address`, down to halfway between "
+        "floor and ceiling.",
+        default=None,
+        shown="none: nothing is moved",
+        example='"1000"',
+    )
+    cold_address: str | None = setting(
+        TEXT,
+        "The one address that cold transfers of this asset may go to.",
+        default=None,
+        example='"0x0000000000000000000000000000000000000002"',
     )
     hold_limit_s: float | None = setting(
         DURATION_OR_NEVER,
@@ -237,6 +271,19 @@ class ChainConfig:
         default=10**17,
         shown='"0.1", or "200" where the main coin has six decimals or fewer',
         example='"0.1"',
+    )
+    collect_every_s: float = setting(
+        seconds(),
+        "Deposits are collected in windows of so many seconds.",
+        default=60.0,
+        shown="60",
+    )
+    collect_fee_share: float = setting(
+        share(),
+        "A collection of the main coin whose fee is a larger share of what it brings waits. For "
+        "a token the fee counts against the main coin's `collect_above`.",
+        default=0.1,
+        shown="0.1",
     )
     hold_limit_s: float | None = setting(
         DURATION_OR_NEVER,

@@ -79,6 +79,16 @@ CODES: dict[str, Code] = {
         "The hot wallet cannot pay everything that waits.",
         "Fund the hot address; smaller withdrawals go on meanwhile.",
     ),
+    "gas_short": Code(
+        "warning",
+        "The gas address cannot pay a top-up; token deposits are not collected.",
+        "Fund the gas address (`addresses list` shows it).",
+    ),
+    "hot_below_floor": Code(
+        "warning",
+        "The hot wallet holds less of an asset than its floor.",
+        "Fund the hot address before withdrawals have to wait.",
+    ),
     "fee_above_cap": Code(
         "warning",
         "The chain asks a higher fee than the cap allows; the payout waits or is stuck.",

@@ -60,6 +60,7 @@ def as_text(scenario: Scenario, verdict: Verdict, seconds: float) -> str:
         f"{verdict.missing} missing",
         f"withdrawals: {verdict.asked} asked, {verdict.paid} paid, {verdict.cancelled} sent back, "
         f"{verdict.paid_twice} doubled",
+        f"collected to the hot wallet: {verdict.collected} sweeps, fees told as internal",
         *(f"WRONG END: {text}" for text in verdict.wrong_end),
         f"{'OK' if verdict.ok else 'NOT OK'} in {seconds:.1f} s",
     ]

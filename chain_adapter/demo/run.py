@@ -29,6 +29,7 @@ async def play(chain: str, deposits: int, withdrawals: int, *, as_json: bool) ->
         await scenario.deposits(max(deposits - 1, 0))
         await scenario.withdrawals(withdrawals)
         await scenario.settle(limit_s=120 + deposits + withdrawals)
+        await scenario.collect(limit_s=180 + deposits)
         verdict = await compare(scenario)
     finally:
         await scenario.stack.aclose()

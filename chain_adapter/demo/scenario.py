@@ -63,7 +63,8 @@ class Round:
     deposits: list[Deposit] = field(default_factory=list)
     withdrawals: list[Withdrawal] = field(default_factory=list)
     ignored: dict[str, int] = field(default_factory=dict)  # kind -> how many
-    funded: dict[str, int] = field(default_factory=dict)  # symbol -> to the hot address
+    funded: dict[str, int] = field(default_factory=dict)  # symbol -> to hot and gas address
+    deposited: dict[str, int] = field(default_factory=dict)  # symbol -> at rest, before collecting
     unusable: dict[tuple[str, str], int] = field(default_factory=dict)  # not to be credited
 
 
@@ -85,6 +86,9 @@ class Scenario:
         self.pure: Chain
         self.reader: Chain
         self.hot = ""
+        self.gas = ""
+        self._platform_url = ""
+        self._pool = 0
 
     def say(self, text: str) -> None:
         """Progress, on standard error."""
@@ -121,9 +125,11 @@ class Scenario:
         self.control = Control(sandbox.url)
         self.stack.push_async_callback(self.control.close)
         await self._coins()
-        self._write_config(sandbox.url, sandbox_state, pool)
+        self._platform_url, self._pool = sandbox.url, pool
+        self._write_config(collect=False)
         made = await command("keys", "init", "--config", str(self.config_file), "--yes", "--json")
         self.hot = next(row["address"] for row in made if row["role"] == "hot")
+        self.gas = next(row["address"] for row in made if row["role"] == "gas")
         self._open_reader()
         self.say(f"  keys made; hot address {self.hot}")
         await self._fund()
@@ -153,12 +159,15 @@ class Scenario:
     def _memo(self) -> bool:
         return bool(self.devnet.node.get("memo", False))
 
-    def _write_config(self, platform_url: str, state: Path, pool: int) -> None:
+    def _write_config(self, *, collect: bool) -> None:
+        platform_url, pool = self._platform_url, self._pool
+        state = self.folder / "platform"
         keys = self.folder / "keys"
-        keys.mkdir(mode=0o700)
         passphrase = keys / "passphrase"
-        passphrase.touch(0o600)
-        passphrase.write_text(secrets.token_urlsafe(24) + "\n")
+        if not keys.exists():
+            keys.mkdir(mode=0o700)
+            passphrase.touch(0o600)
+            passphrase.write_text(secrets.token_urlsafe(24) + "\n")
         lines = [
             "[database]",
             'url = "sqlite:///state/adapter.db"',
@@ -179,6 +188,7 @@ class Scenario:
             f"confirmations = {CONFIRMATIONS}",
             "poll_interval_s = 0.1",
             f"replace_after_s = {REPLACE_AFTER_S}",
+            "collect_every_s = 0.5",
             *(["memo = true"] if self._memo else []),
             f"[chains.{CHAIN}.pool]",
             f"low = {pool}",
@@ -191,6 +201,8 @@ class Scenario:
             if asset.contract is not None:
                 lines.append(f'contract = "{asset.contract}"')
             lines.append(f"decimals = {asset.decimals}")
+            lines.append(f"collect = {_toml(collect)}")
+            lines.append(f'collect_above = "{money.plain(self.minimum(asset), asset.decimals)}"')
             lines.append(f'min_deposit = "{money.plain(self.minimum(asset), asset.decimals)}"')
         self.config_file.write_text("\n".join(lines) + "\n")
 
@@ -214,6 +226,9 @@ class Scenario:
                 amount = 10_000 * 10**asset.decimals
             await self.devnet.pay(asset.name, self.hot, amount)
             self.round.funded[asset.name] = amount
+            if asset.contract is None:
+                await self.devnet.pay(asset.name, self.gas, amount // 10)
+                self.round.funded[asset.name] += amount // 10
         await self.devnet.mine(2)
 
     async def _pool_holds(self, count: int) -> bool:
@@ -423,8 +438,45 @@ class Scenario:
             return int(one["unsent"]) == 0 and int(one["queued"]) == 0
 
         await wait_until("everything to come to rest", at_rest, limit_s, every_s=0.3)
+
+    # --- collecting -------------------------------------------------------------------------------
+
+    def deposit_addresses(self, symbol: str) -> set[str]:
+        """Addresses of users that received this asset."""
+        found = {d.address for d in self.round.deposits if d.symbol == symbol}
+        return found | {address for name, address in self.round.unusable if name == symbol}
+
+    async def at(self, addresses: set[str], symbol: str) -> int:
+        """Sum of the balances that the node tells."""
+        return sum([(await self.reader.balance(one, symbol)).amount for one in addresses])
+
+    async def collect(self, limit_s: float = 180) -> None:
+        """Note what lies on the users' addresses, then let the daemon collect it."""
+        for name in self.assets:
+            here = await self.at(self.deposit_addresses(name), name)
+            unusable = sum(v for (s, _), v in self.round.unusable.items() if s == name)
+            self.round.deposited[name] = here - unusable
+        self.say("everything is at rest; now the deposits are collected to the hot wallet")
+        await self.daemon.stop()
+        self._write_config(collect=True)
+        await self.daemon.start()
+        tokens = [a for a in self.assets.values() if a.contract is not None]
+        natives = [a for a in self.assets.values() if a.contract is None]
+
+        async def collected() -> bool:
+            for asset in (*tokens, *natives):
+                for one in {d.address for d in self.round.deposits if d.symbol == asset.name}:
+                    left = (await self.reader.balance(one, asset.name)).amount
+                    if left >= self.minimum(asset):
+                        return False
+            status = await command("status", "--config", str(self.config_file), "--json")
+            rows = await command("payouts", "list", "--config", str(self.config_file), "--json")
+            resting = all(r["state"] in ("REPORTED", "CANCELLED", "REFUSED") for r in rows)
+            return resting and int(status["chains"][CHAIN]["unsent"]) == 0
+
+        await wait_until("deposits to be collected", collected, limit_s, every_s=0.5)
         await self.devnet.automine(None)
-        self.say("everything is at rest; comparing chain, platform and books")
+        self.say("all is collected; comparing chain, platform and books")
 
 
 @asynccontextmanager

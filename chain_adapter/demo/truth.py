@@ -55,6 +55,7 @@ class Verdict:
     cancelled: int
     paid_twice: int
     wrong_end: list[str] = field(default_factory=list)
+    collected: int = 0
 
     @property
     def ok(self) -> bool:
@@ -71,7 +72,6 @@ class Verdict:
 
 async def compare(scenario: Scenario) -> Verdict:
     """Ask all three and hold them against each other."""
-    one = scenario.round
     config = str(scenario.config_file)
     platform_deposits = await scenario.control.get("deposits")
     platform_orders = await scenario.control.get("withdrawals")
@@ -94,29 +94,29 @@ async def compare(scenario: Scenario) -> Verdict:
     for row in internal:
         lines[native].fees_platform += _units(scenario, native, row["fee"])
     for row in books_payouts:
-        if row["state"] == "REPORTED":
+        if row["state"] == "REPORTED" and row["kind"] == "withdrawal":
             lines[row["asset"]].paid_books += int(row["amount"])
-    return _verdict(scenario, list(lines.values()), platform_deposits, platform_orders, one.funded)
+    verdict = _verdict(scenario, list(lines.values()), platform_deposits, platform_orders)
+    verdict.collected = sum(
+        1 for row in books_payouts if row["kind"] == "sweep" and row["state"] == "REPORTED"
+    )
+    return verdict
 
 
 async def _chain_side(scenario: Scenario, lines: dict[str, Line]) -> None:
+    """Balances, asked from the node. Fees are what is missing from the sum of all of them."""
     one = scenario.round
-    native = next(iter(lines))
     for name, line in lines.items():
-        places = {d.address for d in one.deposits if d.symbol == name}
-        places |= {address for symbol, address in one.unusable if symbol == name}
-        for address in places:
-            line.deposited_chain += (await scenario.reader.balance(address, name)).amount
-        line.deposited_chain -= sum(v for (s, _), v in one.unusable.items() if s == name)
+        line.deposited_chain = one.deposited[name]
         for order in one.withdrawals:
             if order.symbol == name and order.kind != "bad address":
                 line.paid_chain += (await scenario.reader.balance(order.address, name)).amount
-        left = (await scenario.reader.balance(scenario.hot, name)).amount
-        spent = one.funded[name] - left - line.paid_chain
-        if name == native:
-            line.fees_chain = spent
-        else:
-            line.fees_chain += spent  # a token pays no fee: anything here is a difference
+        every = set().union(*(scenario.deposit_addresses(asset) for asset in lines))
+        ours = await scenario.at(every | {scenario.hot, scenario.gas}, name)
+        unusable = sum(v for (symbol, _), v in one.unusable.items() if symbol == name)
+        came_in = one.funded[name] + line.deposited_chain + unusable
+        # A token pays no fee: anything that is missing of one is a difference.
+        line.fees_chain = came_in - line.paid_chain - ours
 
 
 def _verdict(
@@ -124,7 +124,6 @@ def _verdict(
     lines: list[Line],
     deposits: list[dict[str, Any]],
     orders: list[dict[str, Any]],
-    _funded: dict[str, int],
 ) -> Verdict:
     one = scenario.round
     missing = credited = 0

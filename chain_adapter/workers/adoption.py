@@ -130,11 +130,11 @@ class Adoption:
         return True
 
     def _new_payout(self, tx: Tx, entry: JournalEntry) -> Row[Any]:
+        # The journal keeps payments as [asset, to, amount or "all", memo or ""].
         paid = json.loads(entry.payments)
-        first = paid[0] if paid else None
-        asset = first["asset"] if first else self._terms.fee_asset
+        asset, to, text, memo = paid[0] if paid else (self._terms.fee_asset, entry.sender, "0", "")
         decimals = self._terms.assets[asset].decimals
-        amount = None if first is None or first["amount"] is None else int(first["amount"])
+        amount = None if text == "all" else int(text)
         payout_id = tx.insert(
             insert(PAYOUTS).values(
                 kind=entry.payout.kind,
@@ -143,10 +143,10 @@ class Adoption:
                 trans_id_quoted=not entry.payout.trans_id.isdigit(),
                 chain=entry.chain,
                 asset=asset,
-                address_to=first["to"] if first else entry.sender,
-                to=first["to"] if first else entry.sender,
-                memo=first["memo"] if first else None,
-                memo_told=first["memo"] if first else None,
+                address_to=to,
+                to=to,
+                memo=memo or None,
+                memo_told=memo or None,
                 amount_told=money.plain(amount or 0, decimals),
                 amount=None if amount is None else str(amount),
                 sender=entry.sender,

@@ -14,7 +14,7 @@ from chain_adapter.chain import FeeAboveLimit, InsufficientFunds, InvalidAddress
 from chain_adapter.core.payouts import Recipients, Refused, screen
 from chain_adapter.core.states import Kind, Payout, Purpose
 from chain_adapter.errors import StateConflict
-from chain_adapter.store import addresses, payouts
+from chain_adapter.store import addresses, payouts, treasury
 from chain_adapter.store.alarms import close_alarm
 from chain_adapter.store.payouts import View
 from chain_adapter.store.store import Tx
@@ -22,6 +22,8 @@ from chain_adapter.workers.desk import Desk, Situation
 from chain_adapter.workers.signing import Built
 
 log = structlog.get_logger(__name__)
+MOST_TOP_UPS = 3  # a sweep: fees may rise between top-up and sweep, but not for ever
+MOST_TRIES = 2  # of a payout of our own that fails on chain
 BATCH = 64  # built in one step before the others get their turn
 UNDER_WAY = (Payout.RESERVED, Payout.SIGNED, Payout.CLAIMED)
 
@@ -88,16 +90,14 @@ class FirstPayments:
         """Judge an order that was not judged yet; None when it was refused."""
         desk, row = self._desk, view.row
         if row.claim_code is not None and not row.ever_claimed:
-            notes = desk.attempts.fee_notes(view)
-
-            def refuse(tx: Tx) -> None:
-                payouts.refuse(tx, payouts.get(tx, row.id), row.reason or "refused")
-                payouts.put_fee_notes(tx, row, notes, desk.depth(row))
-
-            await desk.store.write(refuse)
-            desk.on_outbox()
+            await self._refuse_with_fees(view, row.reason or "refused")
             return None
-        if row.kind != Kind.WITHDRAWAL or row.amount is not None:
+        if row.kind != Kind.WITHDRAWAL:
+            if row.tries >= MOST_TRIES:
+                await self._refuse_with_fees(view, "failed on chain")
+                return None
+            return view
+        if row.amount is not None:
             return view
         verdict = screen(
             address_to=row.address_to,
@@ -118,6 +118,18 @@ class FirstPayments:
             return payouts.view_of(tx, row.id)
 
         return await desk.store.write(keep)
+
+    async def _refuse_with_fees(self, view: View, reason: str) -> None:
+        """Refuse what burnt fees already: they are told as internal ones."""
+        desk, row = self._desk, view.row
+        notes = desk.attempts.fee_notes(view)
+
+        def unit(tx: Tx) -> None:
+            payouts.refuse(tx, payouts.get(tx, row.id), reason)
+            payouts.put_fee_notes(tx, row, notes, desk.depth(row))
+
+        await desk.store.write(unit)
+        desk.on_outbox()
 
     async def _refuse(self, row: Row[Any], reason: str) -> None:
         await self._desk.store.write(lambda tx: payouts.refuse(tx, payouts.get(tx, row.id), reason))
@@ -146,7 +158,7 @@ class FirstPayments:
             built = await desk.attempts.build(view, Purpose.PAY, taken)
             await self._check_funds(built, now, before)
         except InsufficientFunds as error:
-            await desk.wait(row, f"the hot wallet is short of {error.asset}", "hot_wallet_short")
+            await self._short(row, error)
         except FeeAboveLimit as error:
             log.info("fee_above_cap", payout=row.id, why=str(error))
             await desk.wait(row, "the fee is above the cap", "fee_above_cap")
@@ -163,6 +175,36 @@ class FirstPayments:
                 await desk.store.write(partial(_close_waits, row=row))
             return built
         return None
+
+    async def _short(self, row: Row[Any], error: InsufficientFunds) -> None:
+        """Not enough: wait with an alarm; a token sweep gets its one gas top-up instead."""
+        desk = self._desk
+        if row.kind == Kind.TOP_UP:
+            await desk.wait(row, f"the gas address is short of {error.asset}", "gas_short")
+        elif row.kind != Kind.SWEEP:
+            await desk.wait(row, f"the hot wallet is short of {error.asset}", "hot_wallet_short")
+        elif error.asset == desk.terms.fee_asset != row.asset:
+            await desk.store.write(partial(self._top_up, sweep=row, short_by=error.short_by))
+        else:
+            await self._refuse(row, f"there is less {error.asset} than was to be collected")
+
+    def _top_up(self, tx: Tx, sweep: Row[Any], short_by: int) -> None:
+        """Queue the top-up of a sweep, exact to its need, one at a time and not for ever."""
+        made = treasury.top_ups_of(tx, sweep)
+        if any(treasury.is_under_way(one) for one in made):
+            return
+        if len(made) >= MOST_TOP_UPS:
+            current = payouts.get(tx, sweep.id)
+            payouts.refuse(tx, current, f"still short of gas after {len(made)} top-ups")
+            return
+        fee = self._desk.terms.fee
+        gas = self._desk.accounts.gas(sweep.chain)
+        treasury.add(
+            tx, kind=Kind.TOP_UP, stem=treasury.top_up_stem(sweep), chain=sweep.chain,
+            asset=fee.asset, symbol=fee.symbol, decimals=fee.decimals, sender=gas.address,
+            account=gas.account, idx=gas.index, to=sweep.sender, amount=short_by,
+        )  # fmt: skip
+        payouts.waits(tx, payouts.get(tx, sweep.id), "its gas top-up is under way")
 
     async def _check_funds(self, built: Built, now: Situation, before: Sequence[Built]) -> None:
         """Raise `InsufficientFunds` unless the balance covers this and what is under way."""

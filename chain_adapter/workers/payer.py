@@ -8,10 +8,11 @@ and final: FINAL with its report. Blocks say what became of a transaction, never
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from chain_adapter.chain import Chain
 from chain_adapter.core.states import Kind, Payout, Purpose
-from chain_adapter.store import payout_marks, payouts
+from chain_adapter.store import payout_marks, payouts, treasury
 from chain_adapter.store.alarms import raise_alarm
 from chain_adapter.store.events import move_payout
 from chain_adapter.store.payouts import View
@@ -150,9 +151,20 @@ class Payer:
         desk, row = self._desk, view.row
         fee = self._terms.fee.told(payouts.included_fee(view))
         body = {**desk.attempts.notice(row, ""), "fee": fee}
+        if row.amount is None:
+            body["amount"] = await self._amount_moved(view)
         await desk.attempts.tell_ends(view, now.settled_height)
         await self._store.write(lambda tx: payouts.finish(tx, row.id, body, desk.depth(row)))
         desk.on_outbox()
+
+    async def _amount_moved(self, view: View) -> str:
+        """What a payment of "all, less the fee" brought, as the blocks showed it."""
+        row = view.row
+        winner = next(a for a in view.paying if a.final and a.ok)
+        amount = await self._store.read(
+            partial(treasury.moved, chain=row.chain, txid=winner.txid, to=row.to, asset=row.asset)
+        )
+        return self._terms.assets[row.asset].told(amount)
 
 
 def _another_or_hold(tx: Tx, view: View) -> None:

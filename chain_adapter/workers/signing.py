@@ -9,6 +9,7 @@ import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from sqlalchemy import Row, or_, select
@@ -18,9 +19,9 @@ from chain_adapter.chain import Chain, Coin, Effect, Intent, Payment, Rejected, 
 from chain_adapter.core.states import Kind, Purpose
 from chain_adapter.keys.journal import Death, JournalEntry, PayoutKey, State
 from chain_adapter.keys.journal import Purpose as SignedPurpose
-from chain_adapter.keys.request import SignRequest
+from chain_adapter.keys.request import KeyPath, SignRequest
 from chain_adapter.platform_api.answers import Warrant
-from chain_adapter.store import payouts, schema
+from chain_adapter.store import payouts, schema, treasury
 from chain_adapter.store.payouts import View
 from chain_adapter.store.payouts_onchain import ATTEMPTS
 from chain_adapter.store.store import Store, Tx
@@ -51,6 +52,8 @@ class Accounts(Protocol):
     """Public halves of our keys."""
 
     def hot(self, chain: str) -> Account: ...
+
+    def gas(self, chain: str) -> Account: ...
 
     def at(self, chain: str, account: int, index: int) -> Account: ...
 
@@ -181,6 +184,7 @@ class Attempts:
                 intent=intent,
                 payload=bytes(attempt.payload),
                 warrant=warrant,
+                destination=await self._destination(row),
                 build_height=attempt.build_height,
             )
         )
@@ -191,6 +195,13 @@ class Attempts:
 
         await self._store.write(unit)
         return signed
+
+    async def _destination(self, row: Row[Any]) -> KeyPath | None:
+        """Which key of ours a sweep or top-up pays: the signer derives it by itself."""
+        if row.kind not in (Kind.SWEEP, Kind.TOP_UP):
+            return None
+        known = await self._store.read(partial(treasury.key_of, chain=row.chain, address=row.to))
+        return None if known is None or known.account is None else KeyPath(known.account, known.idx)
 
     def notice(self, row: Row[Any], txid: str) -> Mapping[str, Any]:
         """The fields of `withdraw/notify` (or `internal/notify`) that do not change."""

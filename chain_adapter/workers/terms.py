@@ -24,6 +24,11 @@ class AssetTerms:
     is_native: bool
     hold_limit_s: float | None
     window_s: float
+    collect: bool = True
+    collect_above: int = 0
+    hot_floor: int = 0
+    hot_ceiling: int | None = None
+    cold_address: str | None = None
 
     def told(self, amount: int) -> str:
         """Decimal text of base units as the platform can hold them; finer digits left off.
@@ -45,6 +50,8 @@ class ChainTerms:
     replace_after_s: float
     poll_interval_s: float
     internal_notify: bool
+    collect_every_s: float = 60.0
+    collect_fee_share: float = 0.1
 
     @property
     def fee(self) -> AssetTerms:
@@ -104,6 +111,11 @@ def chain_terms(
             is_native=one.is_native,
             hold_limit_s=one.hold_limit_s,
             window_s=one.window_s,
+            collect=one.collect and one.enabled,
+            collect_above=one.collect_above,
+            hot_floor=one.hot_floor,
+            hot_ceiling=one.hot_ceiling,
+            cold_address=one.cold_address,
         )
         for one in chain.assets.values()
     }
@@ -115,4 +127,6 @@ def chain_terms(
         replace_after_s=chain.replace_after_s,
         poll_interval_s=chain.poll_interval_s,
         internal_notify=config.require_platform().internal_notify,
+        collect_every_s=chain.collect_every_s,
+        collect_fee_share=chain.collect_fee_share,
     )
