@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from chain_adapter.testing import names, paying, reading
+from chain_adapter.testing import names, paying, reading, replacing
 from chain_adapter.testing.bench import SIGNERS, Bench, Failed, Skip, ensure
 from chain_adapter.testing.check import CHECKS, Check, Result, run_checks, run_live_checks
 from chain_adapter.testing.clock import Stuck, VirtualClock
@@ -33,6 +33,7 @@ __all__ = [
     "new_plugin",
     "paying",
     "reading",
+    "replacing",
     "run_checks",
     "run_live_checks",
 ]
