@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -14,7 +13,6 @@ from chain_adapter import registry
 from chain_adapter.assembly import plugin_of
 from chain_adapter.chain import Asset, DevnetPlugin, Plugin
 from chain_adapter.commands.output import answer, print_json, table
-from chain_adapter.commands.skeleton import files_of
 from chain_adapter.config import load
 from chain_adapter.errors import ConfigError
 
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
     from chain_adapter.testing import Result
 
 COLUMNS = ("name", "distribution", "version", "usable", "devnet", "problem")
-_NAME = re.compile(r"[a-z][a-z0-9]{1,30}", re.ASCII)
 
 
 def show(args: Namespace) -> int:
@@ -91,14 +88,9 @@ async def _on_node(
 
 
 def new(args: Namespace) -> int:
-    if not _NAME.fullmatch(args.name):
-        raise ConfigError(f"plugins new: {args.name!r}: 2 to 31 of a-z 0-9, a letter first")
+    from chain_adapter.testing import new_plugin
+
     into: Path = args.into if args.into is not None else Path("plugins") / args.name
-    if into.exists() and any(into.iterdir()):
-        raise ConfigError(f"plugins new: {into} is not empty: nothing is overwritten")
-    for name, text in files_of(args.name).items():
-        path = into / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+    new_plugin(args.name, into)
     print(f"{into}: now `pip install -e {into}`, then make its tests pass: pytest {into}")
     return 0

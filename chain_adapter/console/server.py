@@ -70,10 +70,12 @@ class Site:
         app.router.add_get("/status.json", self._document)
         app.router.add_get("/style.css", self._style)
         app.router.add_get("/", self._page)
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        self._runner = web.AppRunner(
+            app, access_log=None, handle_signals=False, shutdown_timeout=1.0
+        )
         await self._runner.setup()
         listen = self._config.listen
-        site = web.TCPSite(self._runner, listen.host, listen.port, shutdown_timeout=1.0)
+        site = web.TCPSite(self._runner, listen.host, listen.port)
         try:
             await site.start()
         except OSError as error:
