@@ -251,6 +251,13 @@ class Endpoint:
         except TimeoutError:
             late = Unavailable(f"{self.label}: no answer to {what} within {timeout_s:g} s")
             raise self.trouble(late) from None
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Nobody cancelled us: a task inside the plugin was, with a session that closed, say.
+            odd = Unavailable(f"{self.label}: {what}: cancelled inside the plugin")
+            raise self.trouble(odd) from None
         except self._foreign as error:
             odd = Unavailable(f"{self.label}: {what}: {type(error).__name__}: {error}")
             raise self.trouble(odd) from None

@@ -149,6 +149,20 @@ async def test_foreign_errors_become_unavailable(make_ledger: Make, error: Excep
     await stage.run(stage.guard.head())
 
 
+async def test_a_cancellation_inside_the_plugin_is_trouble(make_ledger: Make) -> None:
+    stage = Stage(make_ledger(), "a", limits=replace(LIMITS, attempts=1))
+    await stage.run(stage.guard.head())
+    stage.ways["a"].fails.append(asyncio.CancelledError())
+    with pytest.raises(Unavailable, match="cancelled inside"):
+        await stage.run(stage.guard.head())
+    stage.ways["a"].hangs = True
+    waiting = asyncio.create_task(stage.guard.head())
+    await stage.clock.settle()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
 async def test_a_plugin_may_name_errors_of_its_own_libraries(make_ledger: Make) -> None:
     class LibraryError(Exception):
         pass
