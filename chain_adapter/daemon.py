@@ -37,7 +37,7 @@ from chain_adapter.clock import Clock, SystemClock
 from chain_adapter.config import ChainConfig, Config
 from chain_adapter.config.records import FirstOrders, Profile
 from chain_adapter.core.states import Role
-from chain_adapter.errors import LeaseLost, SigningRefused
+from chain_adapter.errors import KeyFileError, LeaseLost, SigningRefused
 from chain_adapter.guard import Guard
 from chain_adapter.keys.derivation import Account as AccountNumber
 from chain_adapter.keys.keystore import PublicKeys
@@ -107,6 +107,11 @@ class Daemon:
         if config.profile is Profile.PRODUCTION:
             refuse_in_production(platform.url, platform.app_id, *key_fingerprints(platform))
         await asyncio.to_thread(own_key_self_test, platform)
+        if not keys.keystore.exists():
+            raise KeyFileError(
+                f"there is no keystore {keys.keystore}: `chain-adapter keys init` makes it; if there "
+                "was one, find out where it went (an unmounted volume?)"
+            )
         public = PublicKeys.load(keys.keystore)
         await self._open_ledger(public)
         self.accounts = ConfiguredAccounts(public)

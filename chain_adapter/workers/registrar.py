@@ -75,6 +75,7 @@ class Registrar:
         self._high = min(high, UNUSED_MOST - 1)
         self._poll_interval_s = poll_interval_s
         self._on_addresses = on_addresses
+        self._filling = False
         self.pool: int | None = None  # last answer of `available`
 
     async def step(self) -> float:
@@ -99,10 +100,10 @@ class Registrar:
         waiting = await self._store.read(
             lambda tx: addresses.unregistered(tx, self._name, MAX_ADDRESSES)
         )
-        if self.pool >= self._low and not waiting:
-            return self._poll_interval_s
-        room = min(self._high, UNUSED_MOST) - self.pool
-        if room <= 0:
+        # Below the low mark it is filled up to the high one, not to the low one again and again.
+        self._filling = self.pool < self._low or (self._filling and self.pool < self._high)
+        room = self._high - self.pool
+        if room <= 0 or not (self._filling or waiting):
             return self._poll_interval_s
         more = min(room, MAX_ADDRESSES) - len(waiting)
         if more > 0:
