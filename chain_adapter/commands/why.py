@@ -19,13 +19,11 @@ from chain_adapter.assembly import pure_chain
 from chain_adapter.chain import InvalidAddress
 from chain_adapter.commands import outlook
 from chain_adapter.commands.books import opened
-from chain_adapter.commands.output import harmless, iso, print_json, table
+from chain_adapter.commands.output import harmless, iso, print_json
 from chain_adapter.config import Config, load
 from chain_adapter.core.states import Role
 from chain_adapter.store import schema
 from chain_adapter.store.store import Tx
-
-COLUMNS = ("at", "what", "detail")
 
 
 @dataclass(slots=True)
@@ -55,7 +53,12 @@ def why(args: Namespace) -> int:
     if args.json:
         print_json(answer)
     else:
-        print(table(answer["timeline"], COLUMNS, "nothing is known of it"))
+        for line in answer["timeline"]:
+            print(harmless(f"{line['at'] or '-'}  {line['what']}"))
+            if line["detail"]:
+                print(harmless(f"    {line['detail']}"))
+        if not answer["timeline"]:
+            print("nothing is known of it")
         if answer["held_by"]:
             print(f"\nheld by: {harmless(answer['held_by'])}")
         print(f"\nnext: {harmless(answer['next'])}")
@@ -84,7 +87,10 @@ def explain(
     held_by, then = _outlook(tx, config, found, spellings)
     return {
         "subject": subject,
-        "timeline": [{"at": iso(at), "what": what, "detail": detail} for at, what, detail in lines],
+        "timeline": [
+            {"at": iso(at) if at else None, "what": what, "detail": detail}
+            for at, what, detail in lines
+        ],
         "held_by": held_by,
         "next": then,
     }
@@ -166,7 +172,7 @@ def _lines(tx: Tx, found: Found) -> list[Line]:
     for start in range(0, len(subjects), 500):
         events = schema.events
         lines += [
-            (row.at, f"{row.subject} {row.what}", _detail(json.loads(row.detail)))
+            (row.at, _what(row), _detail(json.loads(row.detail)))
             for row in tx.all(
                 select(events)
                 .where(events.c.subject.in_(subjects[start : start + 500]))
@@ -197,6 +203,12 @@ def _lines(tx: Tx, found: Found) -> list[Line]:
         lines.append((0, "foreign use of a key of ours", _detail(facts)))
     lines += _messages(tx, subjects)
     return lines
+
+
+def _what(row: Row[Any]) -> str:
+    """payout:7 and "payout SIGNED": payout:7 SIGNED."""
+    kind = row.subject.partition(":")[0]
+    return f"{row.subject} {row.what.removeprefix(kind + ' ')}"
 
 
 def _address_lines(row: Row[Any]) -> list[Line]:

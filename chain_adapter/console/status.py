@@ -36,7 +36,13 @@ class ChainStatus:
     paused_assets: tuple[str, ...] = ()
     oldest_unsent_s: float | None = None
     stuck_windows: tuple[str, ...] = ()  # symbols whose full page waits for ever by configuration
-    block_time_s: float = 10.0
+    block_time_s: float = 10.0  # scales the limits of health; no part of what is shown
+
+    def document(self) -> dict[str, Any]:
+        """As JSON has it."""
+        shown = asdict(self)
+        del shown["block_time_s"]
+        return shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +71,7 @@ class Status:
         for one in self.alarms:
             counts[one.severity] = counts.get(one.severity, 0) + 1
         return {
-            "chains": {name: asdict(one) for name, one in self.chains.items()},
+            "chains": {name: one.document() for name, one in self.chains.items()},
             "alarms": counts,
         }
 
