@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from chain_adapter.config.records import AssetConfig, ChainConfig, Config, PoolConfig
+from chain_adapter.config.assets import AssetConfig
+from chain_adapter.config.records import ChainConfig, Config, PoolConfig
 from chain_adapter.config.sections import (
     ConsoleConfig,
     DatabaseConfig,
