@@ -21,6 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from chain_adapter import money
 from chain_adapter.chain import Asset, Chain, Intent, Payment
 from chain_adapter.errors import SigningRefused
+from chain_adapter.keys.audit import AuditLog
+from chain_adapter.keys.gate import Gate
 from chain_adapter.keys.init import ChainKeys, init
 from chain_adapter.keys.journal_file import Journal
 from chain_adapter.keys.keystore import MIN_N, Keystore, PublicKeys, journal_path
@@ -33,6 +35,7 @@ from chain_adapter.keys.signer import (
     SignerChain,
     SignRequest,
     Warrant,
+    scope_of,
 )
 from chain_adapter.platform_api.envelope import Envelope
 from chain_adapter.sandbox import reference_tx as tx
@@ -104,6 +107,8 @@ class World:
     cold: Mapping[str, str] = field(default_factory=dict)
     fee_cap: int | None = None
     pin: bool = True
+    policy: str | None = None
+    kill_file: Path | None = None
 
     def __post_init__(self) -> None:
         self.chain = open_chain(self.flavour)
@@ -152,14 +157,26 @@ class World:
             now=lambda: self.now,
             wait_s=0,
         )
-        return LocalSigner(
+        chains = {CHAIN: self.signer_chain()}
+        gate = Gate(
+            AuditLog(keystore.audit_key),
+            scope_of(chains),
+            keystore.ledger_id,
+            now=lambda: self.now,
+            kill_file=self.kill_file,
+        )
+        signer = LocalSigner(
             keystore,
             journal,
-            {CHAIN: self.signer_chain()},
+            chains,
             self.ours.verify,
             now=lambda: self.now,
+            gate=gate,
+            envelope=self.ours,
             **{"trusting": self.trusting, **options},
         )
+        self.in_force = journal.run_soon(lambda tx: gate.load(tx, self.policy)).result()
+        return signer
 
     @contextlib.asynccontextmanager
     async def signer(self, **options: Any) -> AsyncIterator[LocalSigner]:
