@@ -33,7 +33,7 @@ from chain_adapter.chain import (
 from chain_adapter_evm import codec
 from chain_adapter_evm.build import Builder
 from chain_adapter_evm.effect import effect_of
-from chain_adapter_evm.match import Assets, number
+from chain_adapter_evm.match import Assets, Recipients, Senders, number
 from chain_adapter_evm.node import Node, NodeError
 from chain_adapter_evm.proof import balance_call
 from chain_adapter_evm.scan import (
@@ -78,6 +78,7 @@ class EvmChain:
         self._checking = asyncio.Lock()
         self._checked = False
         self._seen: dict[int, str] = {}  # heads told, by height: tells a lag from a reorganisation
+        self._senders: tuple[frozenset[str], Senders] | None = None
         self._head_height = -1
         self._head_at = -_HEAD_STALE_S
         self._final_height: int | None = None
@@ -137,9 +138,9 @@ class EvmChain:
     async def check(self) -> None:
         """Holds the configured contracts against the chain, and learns which traces there are.
 
-        Runs by itself before the first block and the first payment. Raises `Rejected` for a
-        contract without code or with other decimals than configured, `Unavailable` when traces are
-        required and the node has none.
+        Runs by itself before the first head, block and payment. Raises `Rejected` for a contract
+        without code or with other decimals than configured, `Unavailable` when traces are required
+        and the node has none.
         """
         async with self._checking:
             if self._checked:
@@ -164,6 +165,9 @@ class EvmChain:
             if isinstance(answer, NodeError) and not (answer.no_state or answer.reverted):
                 raise answer
         if code in ("0x", "0x0"):
+            (syncing,) = await self._node.mixed([("eth_syncing", [])])
+            if syncing not in (b"false", b"null") and not isinstance(syncing, NodeError):
+                raise Unavailable(f"{where} is syncing, and has no contract of {name} yet")
             raise Rejected(f"{name}: there is no contract at {contract} on {where}")
         if isinstance(told, NodeError) and told.no_state:
             return  # a node that keeps no state cannot be asked; what it reads is checked otherwise
@@ -195,8 +199,10 @@ class EvmChain:
     async def head(self, after: Head | None = None) -> Head:
         """The newest block. With `after`, waits up to 10 s for another one.
 
-        Raises `Unavailable` when the node's head has moved back to a block that it told before.
+        Raises `Unavailable` when the node's head has moved back to a block that it told before,
+        and `Rejected` when a configured contract is none.
         """
+        await self.check()
         until = time.monotonic() + _LONGEST_WAIT_S
         if after is not None and after.ref.height > self._head_height:
             self._remember(after.ref)  # told by another endpoint
@@ -275,9 +281,19 @@ class EvmChain:
             raise Rejected(f"this plugin reads by {LOGS_METHOD} or {RECEIPTS_METHOD}, not {method}")
         await self.check()
         assert self._source is not None
-        scan = Scan(self._source, after, last, watch, method, await self._at_least(last))
+        found = (Recipients(watch.to), self._senders_of(watch))
+        scan = Scan(self._source, after, last, found, method, await self._at_least(last))
         async for block in scan.blocks():
             yield block
+
+    def _senders_of(self, watch: Watch) -> Senders:
+        """Spelled once for a set that cannot change."""
+        if self._senders is None or self._senders[0] is not watch.senders:
+            made = Senders(watch.senders)
+            if not isinstance(watch.senders, frozenset):
+                return made
+            self._senders = (watch.senders, made)
+        return self._senders[1]
 
     async def _at_least(self, last: int) -> int:
         """A height the chain has reached; asked anew when an old one would not tell deep blocks."""

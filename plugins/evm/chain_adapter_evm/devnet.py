@@ -90,7 +90,7 @@ class AnvilDevnet:
         host, _, port = listen.rpartition(":")
         if not host or not port.isdigit():
             raise Unavailable(f"{listen!r} is not host:port")
-        chosen = int(port) or _free_port(host)
+        chosen = _free_port(host, int(port))
         command = [
             find_anvil(), "--host", host, "--port", str(chosen), "--chain-id", str(chain_id),
             "--no-mining", "--silent", "--order", "fifo",
@@ -176,6 +176,16 @@ class AnvilDevnet:
         """A transaction that passes the main coin on to `to` and then fails as a whole."""
         return await self.through("forwardAndRevert(address)", to, amount)
 
+    async def fail(self, txid: str) -> None:
+        """Make a pending payment fail when it is mined: its recipient refuses from now on."""
+        tx = await self.rpc("eth_getTransactionByHash", txid)
+        await self.revert(tx["to"])
+
+    async def revert(self, address: str) -> None:
+        """Let an address refuse whatever it is sent, from now on."""
+        code = await self.rpc("eth_getCode", self.contracts["Refuser"], "latest")
+        await self.rpc("anvil_setCode", address, code)
+
     async def through(self, function: str, to: str, amount: int) -> str:
         """Call a function of the Forwarder contract that takes a recipient, with value."""
         return await self.send(self.contracts["Forwarder"], amount, _call(function, _key(to)))
@@ -256,9 +266,14 @@ class AnvilDevnet:
         return contract
 
 
-def _free_port(host: str) -> int:
+def _free_port(host: str, wanted: int) -> int:
+    """`wanted` if nobody listens there, else another node would be taken for ours; 0: any."""
     with socket.socket() as probe:
-        probe.bind((host, 0))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, wanted))
+        except OSError as error:
+            raise Unavailable(f"cannot listen at {host}:{wanted}: {error.strerror}") from None
         return int(probe.getsockname()[1])
 
 

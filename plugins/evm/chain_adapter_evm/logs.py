@@ -7,7 +7,7 @@ them is the header's. Only `Transfer(address,address,uint256)` of a listed contr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -15,7 +15,7 @@ from msgspec.json import encode
 
 from chain_adapter.chain import Proof, Unavailable
 from chain_adapter_evm.codec import ZERO_ADDRESS, keccak, word
-from chain_adapter_evm.match import Assets, Token, keys_of, unpack_keys
+from chain_adapter_evm.match import Assets, Recipients, Token, join_keys
 from chain_adapter_evm.proof import Holder
 from chain_adapter_evm.wire import Log, texts_of
 
@@ -105,7 +105,7 @@ def moves_of(
     where: str,
     logs: Sequence[Log],
     assets: Assets,
-    hits: Callable[[list[bytes]], Iterable[int]],
+    to: Recipients,
     own: dict[str, str],
     mints: bool,
 ) -> Moves | None:
@@ -123,8 +123,8 @@ def moves_of(
         topics = [_compact(where, each) for each in topics]
         found = [log for log, each in zip(found, topics, strict=True) if each]
         topics = [each for each in topics if each]
-    recipients = b"".join([each[_TO] for each in topics])
-    ours = hits(unpack_keys(where, recipients, len(found)))
+    recipients = join_keys(where, b"".join([each[_TO] for each in topics]), len(found))
+    ours = to.among(recipients)
     arrived = [
         move
         for move in [_movement(where, found[index], logs, tokens) for index in ours]
@@ -196,7 +196,6 @@ def _movement(
         amount = word(log.data)
     except ValueError as error:  # of msgspec too
         raise Unavailable(f"{where}: a Transfer log of {log.address}: {error}") from None
-    sender_key, to_key = keys_of(where, [sender[26:], to[26:]])
     first = index = int(log.logIndex, 16)
     while first and logs[first - 1].transactionHash == log.transactionHash:
         first -= 1
@@ -204,7 +203,7 @@ def _movement(
         txid=log.transactionHash.lower(),
         place=f"log/{index - first}",
         token=tokens[log.address],
-        sender=sender_key,
-        to=to_key,
+        sender=join_keys(where, sender[26:], 1),
+        to=join_keys(where, to[26:], 1),
         amount=amount,
     )

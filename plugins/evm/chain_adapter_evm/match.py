@@ -17,6 +17,7 @@ from chain_adapter.chain import Asset, Proof, Rejected, Unavailable
 from chain_adapter_evm.codec import parse_address, quantity, spell
 from chain_adapter_evm.wire import Tx
 
+KEY_BYTES = 20
 _SENDER = attrgetter("sender")
 _SET_LIMIT = 200_000  # of senders that are spelled ahead; above, each address met is spelled
 
@@ -81,22 +82,38 @@ class Assets:
         return None if token is None or token.native else token.name
 
 
-def matcher(to: Container[bytes]) -> Callable[[list[bytes]], Iterable[int]]:
-    """Which of several address keys are ours, by index.
+class Recipients:
+    """Finds ours among the recipients of a block, given as bytes one after another.
 
-    A filter may offer `hits(keys) -> indexes`, which looks up many at once; else `in` is used.
+    A filter may look up many keys at once: `hits_in(joined, width)` takes them in one piece,
+    `hits(keys)` as a list, both give indexes. Any other container is asked by `in`.
     """
-    hits = getattr(to, "hits", None)
-    if callable(hits):
-        return hits  # type: ignore[no-any-return]
-    return lambda keys: [index for index, key in enumerate(keys) if key in to]
+
+    def __init__(self, to: Container[bytes]) -> None:
+        self._to = to
+        self._hits_in = getattr(to, "hits_in", None)
+        self._hits = getattr(to, "hits", None)
+
+    def among(self, joined: bytes) -> Iterable[int]:
+        """Indexes of those that may be ours."""
+        if self._hits_in is not None:
+            return self._hits_in(joined, KEY_BYTES)  # type: ignore[no-any-return]
+        keys = _unpacker(len(joined) // KEY_BYTES)(joined)
+        if self._hits is not None:
+            return self._hits(list(keys))  # type: ignore[no-any-return]
+        return [index for index, key in enumerate(keys) if key in self._to]
 
 
 class Senders:
-    """The addresses of ours that sign, found among transactions as nodes spell theirs."""
+    """The addresses of ours that sign, found among transactions as nodes spell theirs.
+
+    A container that cannot be listed may offer `hits(keys)`, which looks up many address keys at
+    once and may say yes wrongly; else each address met is spelled and asked by `in`.
+    """
 
     def __init__(self, senders: Container[str]) -> None:
         self._senders = senders
+        self._hits = getattr(senders, "hits", None)
         self._spelled: frozenset[str | None] | None = None
         if isinstance(senders, Iterable):
             size = len(senders) if hasattr(senders, "__len__") else _SET_LIMIT
@@ -104,36 +121,45 @@ class Senders:
                 known = frozenset(senders)
                 self._spelled = known | {one.lower() for one in known}
 
-    def among(self, txs: Sequence[Tx]) -> list[Tx]:
+    def among(self, where: str, txs: Sequence[Tx]) -> list[Tx]:
         """Those that one of ours signed."""
         spelled = self._spelled
         if spelled is None:
-            return [
-                tx
-                for tx in txs
-                if tx.sender is not None and spell(bytes.fromhex(tx.sender[2:])) in self._senders
-            ]
+            known = [tx for tx in txs if tx.sender is not None]
+            joined = join_keys(where, "".join([(tx.sender or "")[2:] for tx in known]), len(known))
+            keys = list(_unpacker(len(known))(joined))
+            if self._hits is not None:
+                return [known[index] for index in self._hits(keys)]
+            return [tx for tx, key in zip(known, keys, strict=True) if spell(key) in self._senders]
         if not spelled or spelled.isdisjoint(map(_SENDER, txs)):
             return []  # nearly always: told without a step of Python for each
         return [tx for tx in txs if tx.sender in spelled]
 
 
-def keys_of(where: str, digits: Sequence[str]) -> list[bytes]:
-    """Address keys of hex digits, 40 each, all at once; `Unavailable` if one is no address."""
-    return unpack_keys(where, "".join(digits), len(digits))
-
-
-def unpack_keys(where: str, digits: str | bytes, count: int) -> list[bytes]:
-    """So many address keys out of their digits in one piece."""
+def join_keys(where: str, digits: str | bytes, count: int) -> bytes:
+    """So many addresses, 40 hex digits each, as bytes; `Unavailable` if that is not what it is."""
     try:
-        return list(_unpacker(count)(unhexlify(digits)))
-    except (ValueError, struct.error):
-        raise Unavailable(f"{where}: an address is not 40 hex digits") from None
+        joined = unhexlify(digits)
+    except ValueError:
+        joined = b""
+    if len(joined) != count * KEY_BYTES:
+        raise Unavailable(f"{where}: an address is not 40 hex digits")
+    return joined
+
+
+def key_at(joined: bytes, index: int) -> bytes:
+    """One of the keys that stand one after another."""
+    return joined[index * KEY_BYTES : (index + 1) * KEY_BYTES]
+
+
+def key_of(where: str, address: str) -> bytes:
+    """The 20 bytes of an address as a node spells it."""
+    return join_keys(where, address[2:], 1)
 
 
 @lru_cache(maxsize=4096)
 def _unpacker(count: int) -> Callable[[bytes], tuple[bytes, ...]]:
-    return struct.Struct("20s" * count).unpack
+    return struct.Struct(f"{KEY_BYTES}s" * count).unpack
 
 
 def number(where: str, text: str) -> int:

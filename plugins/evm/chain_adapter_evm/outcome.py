@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from chain_adapter.chain import Block, BlockRef, Payment, Sent, Transfer, Unavailable
 from chain_adapter_evm.codec import lock_of, spell
 from chain_adapter_evm.logs import Movement
-from chain_adapter_evm.match import Assets, keys_of, number
+from chain_adapter_evm.match import Assets, key_of, number
 from chain_adapter_evm.proof import Holder
 from chain_adapter_evm.settings import Settings
 from chain_adapter_evm.trace import Call
@@ -110,7 +110,7 @@ def _values(where: str, draft: Draft, settings: Settings) -> list[_Coin]:
             continue
         if number(where, receipt.type) not in settings.value_types:
             continue  # minted by the protocol, or of a meaning unknown here: not a deposit
-        sender = keys_of(where, [tx.sender[2:]])[0] if tx.sender is not None else None
+        sender = key_of(where, tx.sender) if tx.sender is not None else None
         if sender == key:
             continue
         place = "value" if tx.to is not None else "create"
@@ -122,7 +122,7 @@ def _calls(where: str, draft: Draft) -> list[_Coin]:
     found: list[_Coin] = []
     for call, key in draft.calls:
         amount = number(where, call.value)
-        sender = keys_of(where, [call.sender[2:]])[0]
+        sender = key_of(where, call.sender)
         if amount and sender != key:
             place = "call/" + ".".join(map(str, call.address))
             found.append((call.txid.lower(), place, spell(sender), key, amount))
@@ -132,7 +132,7 @@ def _calls(where: str, draft: Draft) -> list[_Coin]:
 def _sent(where: str, tx: Tx, draft: Draft, assets: Assets) -> Sent:
     receipt = draft.receipts[tx.hash]
     txid = tx.hash.lower()
-    sender = spell(keys_of(where, [(tx.sender or "0x")[2:]])[0])
+    sender = spell(key_of(where, tx.sender or ""))
     ok = succeeded(where, receipt)
     moved: list[Payment] = []
     if ok:
@@ -140,7 +140,7 @@ def _sent(where: str, tx: Tx, draft: Draft, assets: Assets) -> Sent:
         moved = [Payment(move.token.name, spell(move.to), move.amount) for move in logs]
         amount = number(where, tx.value)
         if amount and assets.native is not None and tx.to is not None:
-            key = keys_of(where, [tx.to[2:]])[0]
+            key = key_of(where, tx.to)
             by_log = any(
                 move.token.native
                 and move.amount == amount

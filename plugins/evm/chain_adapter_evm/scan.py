@@ -13,11 +13,11 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from chain_adapter.chain import Block, BlockRef, NotOnChain, Unavailable, Watch
+from chain_adapter.chain import Block, BlockRef, NotOnChain, Unavailable
 from chain_adapter_evm import proof, trace
 from chain_adapter_evm.codec import ZERO_ADDRESS, created_address
 from chain_adapter_evm.logs import check_logs, moves_of
-from chain_adapter_evm.match import Assets, Senders, keys_of, matcher, number
+from chain_adapter_evm.match import Assets, Recipients, Senders, join_keys, key_at, key_of, number
 from chain_adapter_evm.node import Node, NodeError, together
 from chain_adapter_evm.outcome import Draft, finish
 from chain_adapter_evm.settings import Settings
@@ -75,7 +75,7 @@ class Scan:
         source: Source,
         after: BlockRef,
         last: int,
-        watch: Watch,
+        watch: tuple[Recipients, Senders],
         method: str,
         head_height: int,
     ) -> None:
@@ -88,8 +88,7 @@ class Scan:
         self._after = after
         self._last = last
         self._head_height = head_height
-        self._hits = matcher(watch.to)
-        self._senders = Senders(watch.senders)
+        self._to, self._senders = watch
         self._started_cpu_s = time.process_time()
         self._parts = 0  # finished
 
@@ -183,16 +182,18 @@ class Scan:
         if self._assets.native is not None:
             paying = [tx for tx in txs if tx.value != "0x0"]
             digits = [tx.to[2:] if tx.to is not None else self._created(tx) for tx in paying]
-            keys = keys_of(self._where, digits)
-            draft.natives = [(paying[index], keys[index]) for index in self._hits(keys)]
-        draft.sent = self._senders.among(txs)
+            joined = join_keys(self._where, "".join(digits), len(digits))
+            draft.natives = [
+                (paying[index], key_at(joined, index)) for index in self._to.among(joined)
+            ]
+        draft.sent = self._senders.among(self._where, txs)
         return draft
 
     def _created(self, tx: Tx) -> str:
         """Hex digits of the address of the contract that a transaction creates."""
         if tx.sender is None:
             return ZERO_ADDRESS.hex()
-        (sender,) = keys_of(self._where, [tx.sender[2:]])
+        sender = key_of(self._where, tx.sender)
         return created_address(sender, number(self._where, tx.nonce)).hex()
 
     # --- logs and calls -------------------------------------------------------------------------
@@ -251,7 +252,7 @@ class Scan:
         if not logs or not self._assets.by_contract:
             return
         own = {tx.hash: tx.sender or "" for tx in draft.sent}
-        moves = moves_of(self._where, logs, self._assets, self._hits, own, self._settings.mints)
+        moves = moves_of(self._where, logs, self._assets, self._to, own, self._settings.mints)
         if moves is not None:
             draft.arrived, draft.left, draft.expected = moves.arrived, moves.left, moves.expected
 
@@ -263,8 +264,11 @@ class Scan:
             draft.internal = calls is not None
             if calls is None or not calls.calls or self._assets.native is None:
                 continue
-            keys = keys_of(self._where, [call.to[2:] for call in calls.calls])
-            found = [(calls.calls[index], keys[index]) for index in self._hits(keys)]
+            digits = [call.to[2:] for call in calls.calls]
+            joined = join_keys(self._where, "".join(digits), len(digits))
+            found = [
+                (calls.calls[index], key_at(joined, index)) for index in self._to.among(joined)
+            ]
             draft.calls = calls.settle(found)
 
     async def _traces(self, drafts: list[Draft]) -> list[trace.Calls | None]:

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Contracts of the local chain: a token in the manner of USDT, and ways to move value that tell
 // real deposits from false ones. Compiled by scripts/compile_contracts.mjs; never for a real chain.
-pragma solidity 0.8.28;
+pragma solidity ^0.8.28;
 
 /// ERC-20 of six decimals whose transfer returns nothing, with an owner who mints and blocks.
 contract TestUSDT {

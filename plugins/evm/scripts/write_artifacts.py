@@ -1,6 +1,6 @@
 """Compiles the contracts of the local chain and writes chain_adapter_evm/artifacts.py.
 
-Needs node and the npm package solc 0.8.28. Run it by hand after a change of contracts/Devnet.sol:
+Needs node and the npm package solc. Run it by hand after a change of contracts/Devnet.sol:
 ``python scripts/write_artifacts.py [directory that holds node_modules/solc]``.
 """
 
