@@ -21,7 +21,7 @@ from typing import Any
 
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from chain_adapter.assembly import (
     ConfiguredAccounts,
@@ -138,6 +138,7 @@ class Daemon:
             internal_notify=platform.internal_notify,
         )
         courier_loop = self._loop("courier", self._courier.step)
+        self._courier.on_lane_done = courier_loop.wake
         for name, chain in config.require_chains().items():
             await self._start_chain(name, chain, client, courier_loop, public)
         self._loop("lease", self._renew)
@@ -192,6 +193,9 @@ class Daemon:
         await self._own_addresses(name, guard)
         if pinned is not None:
             await self.signer.pin(name, pinned)
+        tip = await self.store.read(partial(_tip_height, chain=name))
+        if tip is not None:
+            self.board.heads[name] = tip
         info = guard.info
         terms = chain_terms(
             self.config, chain, fee_asset=info.fee_asset, default_depth=info.confirmations
@@ -369,6 +373,11 @@ class Daemon:
             self._tasks.clear()
             await self._courier.drain()
         await self._stack.aclose()
+
+
+def _tip_height(tx: Tx, chain: str) -> int | None:
+    value = tx.value(select(func.max(schema.blocks.c.height)).where(schema.blocks.c.chain == chain))
+    return None if value is None else int(value)
 
 
 def _identity(tx: Tx, chain: str) -> str | None:

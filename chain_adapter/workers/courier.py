@@ -81,12 +81,16 @@ class Courier:
         self._assets = assets  # symbol -> (terms, is memo chain)
         self._on_change = on_change
         self._internal_notify = internal_notify
+        self.on_lane_done: Callable[[], None] = lambda: None
         self._lanes: dict[str, Lane] = {}
         self._running: dict[str, asyncio.Task[bool]] = {}
         self._item_failures: dict[int, tuple[int, float]] = {}
 
     async def step(self) -> float:
-        """Start a task for every lane that has something due; returns the pause."""
+        """Start a task for every lane that has something due; returns the pause.
+
+        A lane that ends wakes the loop (`on_lane_done`), which starts it anew if more is due.
+        """
         for name, task in list(self._running.items()):
             if task.done():
                 del self._running[name]
@@ -95,13 +99,14 @@ class Courier:
             if name not in self._running:
                 task = asyncio.create_task(self._run(name), name=f"lane {name}")
                 self._running[name] = task
-        if not self._running:
-            return 0.5
-        done, _ = await asyncio.wait(
-            self._running.values(), timeout=0.5, return_when=asyncio.FIRST_COMPLETED
-        )
-        return 0.0 if any(not t.cancelled() and t.exception() is None and t.result()
-                          for t in done) else 0.1  # fmt: skip
+                task.add_done_callback(self._lane_done)
+        return 0.25
+
+    def _lane_done(self, task: asyncio.Task[bool]) -> None:
+        # Only a lane that moved something is looked at again at once; one that found nothing
+        # due, or met trouble, waits for the pause.
+        if task.cancelled() or task.exception() is not None or task.result():
+            self.on_lane_done()
 
     async def drain(self) -> None:
         """Wait for what is in flight (an orderly stop)."""
