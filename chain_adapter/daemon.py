@@ -109,8 +109,8 @@ class Daemon:
         await asyncio.to_thread(own_key_self_test, platform)
         if not keys.keystore.exists():
             raise KeyFileError(
-                f"there is no keystore {keys.keystore}: `chain-adapter keys init` makes it; if there "
-                "was one, find out where it went (an unmounted volume?)"
+                f"there is no keystore {keys.keystore}: `chain-adapter keys init` makes it; if "
+                "there was one, find out where it went (an unmounted volume?)"
             )
         public = PublicKeys.load(keys.keystore)
         await self._open_ledger(public)
