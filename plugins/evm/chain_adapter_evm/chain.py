@@ -7,8 +7,8 @@ which network, which head, and whether the configured contracts are what the con
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from chain_adapter.chain import (
@@ -32,28 +32,24 @@ from chain_adapter.chain import (
 )
 from chain_adapter_evm import codec
 from chain_adapter_evm.build import Builder
+from chain_adapter_evm.check import check_token, probe_traces
 from chain_adapter_evm.effect import effect_of
+from chain_adapter_evm.head import Heads, height_of
 from chain_adapter_evm.match import Assets, Recipients, Senders, number
 from chain_adapter_evm.node import Node, NodeError
 from chain_adapter_evm.proof import balance_call
 from chain_adapter_evm.scan import (
-    CALL_TRACER,
     LOGS_METHOD,
     RECEIPTS_METHOD,
-    TRACE_BLOCK,
     Scan,
     Source,
 )
 from chain_adapter_evm.settings import Settings
-from chain_adapter_evm.wire import FRAMES, HEADERS, PLACES, TEXTS, TRACES, Header
+from chain_adapter_evm.wire import HEADERS, PLACES, TEXTS
 
 if TYPE_CHECKING:
     from chain_adapter_evm.devnet import AnvilDevnet
 
-_LONGEST_WAIT_S = 10.0
-_HEAD_STALE_S = 2.0
-_REMEMBERED = 512
-_DECIMALS = "0x313ce567"
 _KNOWN = (
     "already known", "alreadyknown", "already imported", "already exists", "known transaction",
 )  # fmt: skip
@@ -74,15 +70,10 @@ class EvmChain:
         self._settings = settings
         self._assets = Assets(assets, settings.native_contract)
         self._maybe_node = None if endpoint is None else Node(endpoint, gate, settings)
+        self._maybe_heads: Heads | None = None
         self._source: Source | None = None
         self._checking = asyncio.Lock()
-        self._checked = False
-        self._seen: dict[int, str] = {}  # heads told, by height: tells a lag from a reorganisation
         self._senders: tuple[frozenset[str], Senders] | None = None
-        self._head_height = -1
-        self._head_at = -_HEAD_STALE_S
-        self._final_height: int | None = None
-        self._tells_final: bool | None = {"tag": True, "depth": False}.get(settings.finality)
         kinds = frozenset({"value", "create", "log"})
         traced = kinds if settings.traces == "off" else kinds | {"call"}
         self.info = ChainInfo(
@@ -102,6 +93,12 @@ class EvmChain:
         if self._maybe_node is None:
             raise Unavailable("this chain was opened without an endpoint: it cannot ask a node")
         return self._maybe_node
+
+    @property
+    def _heads(self) -> Heads:
+        if self._maybe_heads is None:
+            self._maybe_heads = Heads(self._node, self._settings)
+        return self._maybe_heads
 
     async def close(self) -> None:
         """Give back connections."""
@@ -143,56 +140,12 @@ class EvmChain:
         and the node has none.
         """
         async with self._checking:
-            if self._checked:
+            if self._source is not None:
                 return
             for token in self._assets.tokens.values():
-                await self._check_token(token.name, token.address, token.decimals)
-            tracer = None if self._settings.traces == "off" else await self._probe_traces()
-            if tracer is None and self._settings.traces == "required":
-                raise Unavailable(
-                    f"{self._node.name} has neither trace_block nor callTracer, and traces are "
-                    "required"
-                )
+                await check_token(self._node, token)
+            tracer = await probe_traces(self._node, self._settings.traces)
             self._source = Source(self._node, self._settings, self._assets, tracer)
-            self._checked = True
-
-    async def _check_token(self, name: str, contract: str, decimals: int) -> None:
-        call = {"to": contract, "data": _DECIMALS}
-        where = self._node.name
-        (code,) = await self._node.batch("eth_getCode", [[contract, "latest"]], TEXTS)
-        (told,) = await self._node.batch("eth_call", [[call, "latest"]], TEXTS)
-        for answer in (code, told):
-            if isinstance(answer, NodeError) and not (answer.no_state or answer.reverted):
-                raise answer
-        if code in ("0x", "0x0"):
-            (syncing,) = await self._node.mixed([("eth_syncing", [])])
-            if syncing not in (b"false", b"null") and not isinstance(syncing, NodeError):
-                raise Unavailable(f"{where} is syncing, and has no contract of {name} yet")
-            raise Rejected(f"{name}: there is no contract at {contract} on {where}")
-        if isinstance(told, NodeError) and told.no_state:
-            return  # a node that keeps no state cannot be asked; what it reads is checked otherwise
-        if not isinstance(told, str) or told == "0x":
-            raise Rejected(f"{name}: the contract {contract} tells no decimals: is it a token?")
-        on_chain = number(where, told[:66])
-        if on_chain != decimals:
-            raise Rejected(
-                f"{name}: the contract {contract} has {on_chain} decimals, configured are "
-                f"{decimals}"
-            )
-
-    async def _probe_traces(self) -> str | None:
-        (answer,) = await self._node.batch(TRACE_BLOCK, [["latest"]], TRACES)
-        if not isinstance(answer, NodeError):
-            return TRACE_BLOCK
-        if not answer.no_state:
-            raise answer
-        params = ["latest", {"tracer": "callTracer"}]
-        (frames,) = await self._node.batch("debug_traceBlockByNumber", [params], FRAMES)
-        if not isinstance(frames, NodeError):
-            return CALL_TRACER
-        if not frames.no_state:
-            raise frames
-        return None
 
     # --- reading --------------------------------------------------------------------------------
 
@@ -203,71 +156,7 @@ class EvmChain:
         and `Rejected` when a configured contract is none.
         """
         await self.check()
-        until = time.monotonic() + _LONGEST_WAIT_S
-        if after is not None and after.ref.height > self._head_height:
-            self._remember(after.ref)  # told by another endpoint
-        while True:
-            head, lag = await self._ask_head()
-            if head is not None and (after is None or head.ref != after.ref):
-                return head
-            left = until - time.monotonic()
-            if after is None or left <= 0:
-                if head is None:
-                    raise Unavailable(lag)
-                return head
-            await asyncio.sleep(min(self._settings.head_poll_s, left))
-
-    async def _ask_head(self) -> tuple[Head | None, str]:
-        """The head, or None and the text about a node that lags behind itself."""
-        node = self._node
-        tags = ["latest"] if self._tells_final is False else ["latest", "finalized"]
-        answers = await node.batch("eth_getBlockByNumber", [[tag, False] for tag in tags], HEADERS)
-        newest = answers[0]
-        if isinstance(newest, NodeError):
-            raise newest
-        if newest is None:
-            raise Unavailable(f"{node.name} tells no newest block: it may be syncing")
-        ref = BlockRef(self._height(newest), newest.hash.lower())
-        if ref.height < self._head_height:
-            # another block at that height is a reorganisation; the same, or one we cannot
-            # compare, is a node behind a balancer that lags
-            if self._seen.get(ref.height, ref.hash) == ref.hash:
-                return None, (
-                    f"{node.name}: the head moved back from {self._head_height} to {ref.height}: "
-                    "the node lags behind what it told before"
-                )
-            self._seen = {h: known for h, known in self._seen.items() if h < ref.height}
-        self._remember(ref)
-        return Head(ref, self._final(answers[1]) if len(answers) > 1 else None), ""
-
-    def _remember(self, ref: BlockRef) -> None:
-        self._seen[ref.height] = ref.hash
-        if len(self._seen) > _REMEMBERED:
-            self._seen.pop(next(iter(self._seen)))
-        self._head_height = ref.height
-        self._head_at = time.monotonic()
-
-    def _final(self, answer: Header | NodeError | None) -> int | None:
-        if answer is None or isinstance(answer, NodeError):
-            if self._tells_final is None:  # the first question decides, once for all
-                self._tells_final = False
-            if self._tells_final and isinstance(answer, NodeError):
-                raise answer
-            if self._tells_final:
-                raise Unavailable(f"{self._node.name} tells no finalized block")
-            return None
-        self._tells_final = True
-        # a node that moves it back lags: what was final stays so
-        self._final_height = max(self._height(answer), self._final_height or 0)
-        return self._final_height
-
-    def _height(self, header: Header) -> int:
-        height = number(self._node.name, header.number)
-        if height.bit_length() > 63:
-            raise Unavailable(
-                f"{self._node.name} tells a block number of {height.bit_length()} bits"
-            )
-        return height
+        return await self._heads.newest(after)
 
     async def blocks(
         self, after: BlockRef, last: int, watch: Watch, method: str | None = None
@@ -282,9 +171,10 @@ class EvmChain:
         await self.check()
         assert self._source is not None
         found = (Recipients(watch.to), self._senders_of(watch))
-        scan = Scan(self._source, after, last, found, method, await self._at_least(last))
-        async for block in scan.blocks():
-            yield block
+        scan = Scan(self._source, after, last, found, method, await self._heads.at_least(last))
+        async with aclosing(scan.blocks()) as blocks:
+            async for block in blocks:
+                yield block
 
     def _senders_of(self, watch: Watch) -> Senders:
         """Spelled once for a set that cannot change."""
@@ -295,15 +185,6 @@ class EvmChain:
             self._senders = (watch.senders, made)
         return self._senders[1]
 
-    async def _at_least(self, last: int) -> int:
-        """A height the chain has reached; asked anew when an old one would not tell deep blocks."""
-        deep = last <= self._head_height - self._settings.verify_depth
-        if not deep and time.monotonic() - self._head_at > _HEAD_STALE_S:
-            (told,) = await self._node.batch("eth_blockNumber", [[]], TEXTS)
-            if isinstance(told, str):  # else nothing counts as deep, and all is verified
-                return max(self._head_height, number(self._node.name, told))
-        return self._head_height
-
     async def balance(self, address: str, asset: str) -> Balance:
         """Base units at the newest block. Raises `Rejected` for an unknown asset."""
         key = self.address_key(address)
@@ -311,7 +192,7 @@ class EvmChain:
         header = await node.call("eth_getBlockByNumber", ["latest", False], HEADERS)
         if header is None:
             raise Unavailable(f"{node.name} tells no newest block")
-        at = BlockRef(self._height(header), header.hash.lower())
+        at = BlockRef(height_of(node, header), header.hash.lower())
         if asset == self._assets.native:
             told = await node.call("eth_getBalance", [address, hex(at.height)], TEXTS)
         elif asset in self._assets.tokens:

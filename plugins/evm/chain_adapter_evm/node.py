@@ -26,6 +26,7 @@ T = TypeVar("T")
 Decoder = msgspec.json.Decoder
 
 _METHOD_MISSING = -32601
+_METHOD_UNSUPPORTED = -32004  # EIP-1474
 _HTTP_OK = 200
 _TOO_LARGE = 413
 _encode = msgspec.json.encode
@@ -42,15 +43,15 @@ class NodeError(Unavailable):
 
     @property
     def no_such_method(self) -> bool:
-        """The node does not have the method at all."""
-        if self.code == _METHOD_MISSING:
+        """The node does not have the method at all, or not for us."""
+        if self.code in (_METHOD_MISSING, _METHOD_UNSUPPORTED):
             return True
         text = self.message.lower()
-        return "method" in text and any(
-            part in text
-            for part in ("not found", "does not exist", "not available", "supported", "disabled",
-                         "implemented", "unknown", "unsupported", "not allowed")
-        )  # fmt: skip
+        absent = ("not found", "not exist", "not available", "not allowed", "supported", "disabled",
+                  "implemented", "unknown")  # fmt: skip
+        if "method" in text and any(part in text for part in absent):
+            return True
+        return any(part in text for part in ("free tier", "your plan", "current plan", "upgrade"))
 
     @property
     def no_state(self) -> bool:

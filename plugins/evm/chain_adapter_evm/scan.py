@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
 from chain_adapter.chain import Block, BlockRef, NotOnChain, Unavailable
@@ -92,7 +92,7 @@ class Scan:
         self._started_cpu_s = time.process_time()
         self._parts = 0  # finished
 
-    async def blocks(self) -> AsyncIterator[Block]:
+    async def blocks(self) -> AsyncGenerator[Block, None]:
         """The blocks, in order. Raises `NotOnChain`, `Unavailable`."""
         tip = self._after
         following = self._after.height + 1
