@@ -112,6 +112,8 @@ def _raise_counter(tx: Tx, chain: str, count: int) -> None:
 
 # --- import ---------------------------------------------------------------------------------------
 
+_COLUMNS = tuple(column.name for column in T.columns)
+
 
 def import_watched(tx: Tx, chain: str, rows: Iterable[tuple[bytes, str]]) -> tuple[int, int]:
     """Store watch-only addresses (key, spelling), millions in seconds; (imported, known).
@@ -122,50 +124,42 @@ def import_watched(tx: Tx, chain: str, rows: Iterable[tuple[bytes, str]]) -> tup
     ensure_chain(tx, chain)
     start = count = counter(tx, chain, lock=True)
     before = _size(tx, chain)
-    asked = 0
+    role = Role.WATCHED.value
     pages = iter(rows)
-    load = _insert_sqlite if tx.connection.dialect.name == "sqlite" else _copy_postgresql
     # Sorted by key, so that the index grows at its leaves in order.
     while page := sorted(islice(pages, 250_000)):
-        load(tx, chain, page, count)
-        asked += len(page)
+        _load(
+            tx,
+            [
+                (chain, key, address, role, None, None, None, True, None, count + number)
+                for number, (key, address) in enumerate(page, start=1)
+            ],
+        )
         count += len(page)
     imported = _size(tx, chain) - before
     if imported:
-        _raise_counter(tx, chain, start + asked)
-    return imported, asked - imported
+        _raise_counter(tx, chain, count)
+    return imported, count - start - imported
 
 
 def _size(tx: Tx, chain: str) -> int:
     return int(tx.value(select(func.count()).select_from(T).where(T.c.chain == chain)) or 0)
 
 
-def _insert_sqlite(tx: Tx, chain: str, page: Sequence[tuple[bytes, str]], count: int) -> None:
-    cursor = tx.connection.connection.cursor()
-    cursor.executemany(
-        "INSERT OR IGNORE INTO addresses (chain, key, address, role, elsewhere, seq) "
-        "VALUES (?, ?, ?, ?, 1, ?)",
-        [
-            (chain, key, address, Role.WATCHED.value, count + number)
-            for number, (key, address) in enumerate(page, start=1)
-        ],
-    )
-    cursor.close()
-
-
-def _copy_postgresql(tx: Tx, chain: str, page: Sequence[tuple[bytes, str]], count: int) -> None:
-    cursor = tx.connection.connection.cursor()
-    cursor.execute("CREATE TEMP TABLE IF NOT EXISTS imported (key bytea, address text, seq bigint)")
-    copying: Any = cursor
-    with copying.copy("COPY imported (key, address, seq) FROM STDIN") as copy:
-        for number, (key, address) in enumerate(page, start=1):
-            copy.write_row((key, address, count + number))
-    cursor.execute(
-        "INSERT INTO addresses (chain, key, address, role, elsewhere, seq) "
-        "SELECT %s, key, address, %s, true, seq FROM imported ORDER BY seq ON CONFLICT DO NOTHING",
-        (chain, Role.WATCHED.value),
-    )
-    cursor.execute("DROP TABLE imported")
+def _load(tx: Tx, rows: Sequence[Sequence[Any]]) -> None:
+    """Rows in the order of the table's columns, past SQLAlchemy; known keys stay as they are."""
+    cursor: Any = tx.connection.connection.cursor()
+    names = ", ".join(_COLUMNS)
+    if tx.connection.dialect.name == "sqlite":
+        places = ", ".join("?" * len(_COLUMNS))
+        cursor.executemany(f"INSERT OR IGNORE INTO addresses ({names}) VALUES ({places})", rows)
+    else:
+        cursor.execute("CREATE TEMP TABLE loaded (LIKE addresses) ON COMMIT DROP")
+        with cursor.copy(f"COPY loaded ({names}) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
+        cursor.execute("INSERT INTO addresses SELECT * FROM loaded ON CONFLICT DO NOTHING")
+        cursor.execute("DROP TABLE loaded")
     cursor.close()
 
 
@@ -177,8 +171,8 @@ def copy_all(source: Tx, target: Tx, chain: str) -> int:
     stream = source.connection.execution_options(yield_per=_PAGE).execute(
         select(T).where(T.c.chain == chain).order_by(T.c.key)
     )
-    for page in stream.mappings().partitions():
-        target.run(insert(T), [dict(row) for row in page])
+    for page in stream.partitions():
+        _load(target, [tuple(row) for row in page])
         copied += len(page)
     _raise_counter(target, chain, count)
     return copied

@@ -116,14 +116,14 @@ def _insert(tx: Tx, terms: Terms, fresh: dict[str, tuple[Sighting, BlockRef]]) -
                 "seen_at": tx.now_us,
             }
         )
-    made = tx.connection.execute(
-        insert(T).returning(T.c.id, sort_by_parameter_order=True), values
-    ).scalars()
+    tx.run(insert(T), values)
+    made = _by_request_id(tx, list(fresh))
     events = []
-    for deposit_id, row in zip(made, values, strict=True):
+    for name, row in zip(fresh, values, strict=True):
+        deposit_id = made[name].id
         detail: dict[str, Any] = {
-            name: row[name]
-            for name in ("txid", "to", "amount", "height", "reason", "request_id", "asset")
+            key: row[key]
+            for key in ("txid", "to", "amount", "height", "reason", "request_id", "asset")
         }
         events.append((f"deposit {row['state']}", subject(deposit_id), detail))
         if row["state"] == Deposit.HELD:
@@ -163,7 +163,7 @@ def _come_back(tx: Tx, terms: Terms, row: Row[Any], sighting: Sighting, ref: Blo
 
 def late(tx: Tx, chain: str, row: Row[Any], sighting: Sighting, height: int) -> None:
     """More of a deposit that is in the books already: for a person, never told a second time."""
-    is_new = tx.insert_new(
+    tx.insert_new(
         schema.inbox,
         {
             "chain": chain,
@@ -178,12 +178,11 @@ def late(tx: Tx, chain: str, row: Row[Any], sighting: Sighting, height: int) -> 
             "opened_at": tx.now_us,
         },
     )
-    if is_new:
-        message = (
-            f"{sighting.amount} base units of {sighting.asset} in {sighting.txid} to "
-            f"{sighting.to}, found at height {height} when the deposit was {row.state}"
-        )
-        raise_alarm(tx, "late_find", subject(row.id), message, chain)
+    message = (
+        f"{sighting.amount} base units of {sighting.asset} in {sighting.txid} to {sighting.to}, "
+        f"found at height {height} when the deposit was {row.state}"
+    )
+    raise_alarm(tx, "late_find", subject(row.id), message, chain)
 
 
 def grow(tx: Tx, terms: Terms, row: Row[Any], whole: Sighting, height: int) -> None:

@@ -5,11 +5,13 @@ Shared by the watcher and the one-shot scan, so that both judge by the same valu
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Container, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
 
-from chain_adapter.chain import Block, BlockRef, ChainInfo, Family, Head, Proof, Watch
+from chain_adapter.chain import Block, BlockRef, ChainError, ChainInfo, Family, Head, Proof, Watch
 from chain_adapter.config.records import ChainConfig
 from chain_adapter.core.deposits import AssetTerms, Terms
 from chain_adapter.core.filter import AddressFilter
@@ -107,6 +109,39 @@ def _senders(tx: Tx, chain: str, loaded: addresses.Loaded, reader: Reader) -> Co
     if len(loaded.signing) > SPELLED_MOST:
         return Senders(loaded.signing, reader)
     return frozenset(addresses.own_senders(tx, chain, SPELLED_MOST + 1))
+
+
+async def in_batches(
+    items: AsyncIterator[Block], write: Callable[[list[Block]], Awaitable[None]], most: int
+) -> None:
+    """Hand blocks on in batches; the next one is read while the last is written.
+
+    What was read before the chain raised an error is written all the same, then it is raised.
+    """
+    batch: list[Block] = []
+    writing: asyncio.Task[None] | None = None
+    trouble: ChainError | None = None
+    try:
+        async with aclosing(items) as found:  # type: ignore[type-var]
+            async for block in found:
+                batch.append(block)
+                if len(batch) == most:
+                    if writing is not None:
+                        await writing
+                    writing = asyncio.ensure_future(write(batch))
+                    batch = []
+    except ChainError as error:
+        trouble = error
+    except BaseException:
+        if writing is not None:
+            await asyncio.gather(writing, return_exceptions=True)
+        raise
+    if writing is not None:
+        await writing
+    if batch:
+        await write(batch)
+    if trouble is not None:
+        raise trouble
 
 
 def deposit_terms(

@@ -8,14 +8,13 @@ every commit.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
-from chain_adapter.chain import Block, BlockRef, ChainError, Head, NotOnChain, Unavailable, Watch
+from chain_adapter.chain import Block, BlockRef, Head, NotOnChain, Unavailable, Watch
 from chain_adapter.config.records import ChainConfig
 from chain_adapter.core import scan
 from chain_adapter.core.deposits import Terms
@@ -233,39 +232,12 @@ class Watcher:
         return row is None or row.hash == ref.hash
 
     async def _follow(self, head: Head) -> None:
-        """Read and commit blocks behind our tip; the next batch is read while one is committed."""
+        """Read and commit blocks behind our tip."""
         after = self._tip or BlockRef(self._height, "")
         last = min(head.ref.height, after.height + WINDOW)
         how = self._reading(head, after.height + 1)
-        batch: list[Block] = []
-        writing: asyncio.Task[None] | None = None
-        try:
-            items = self._chain.blocks(after, last, self._watch(self._coins))
-            async with aclosing(items) as found:  # type: ignore[type-var]
-                async for block in found:
-                    batch.append(block)
-                    if len(batch) == scan.BATCH:
-                        if writing is not None:
-                            await writing
-                        writing = asyncio.create_task(self._commit(how, batch))
-                        batch = []
-        except ChainError:
-            # What was read up to here follows our tip all the same.
-            await self._finish(how, batch, writing)
-            raise
-        except BaseException:
-            if writing is not None:
-                await asyncio.gather(writing, return_exceptions=True)
-            raise
-        await self._finish(how, batch, writing)
-
-    async def _finish(
-        self, how: blocks.Reading, batch: list[Block], writing: asyncio.Task[None] | None
-    ) -> None:
-        if writing is not None:
-            await writing
-        if batch:
-            await self._commit(how, batch)
+        items = self._chain.blocks(after, last, self._watch(self._coins))
+        await reading.in_batches(items, partial(self._commit, how), scan.BATCH)
 
     async def _commit(self, how: blocks.Reading, batch: Sequence[Block]) -> None:
         done = await self._store.write(lambda tx: blocks.commit(tx, how, batch))

@@ -15,6 +15,7 @@ import pytest
 from chain_adapter.chain import ChainError
 from chain_adapter.core.states import Deposit
 from chain_adapter.errors import StateConflict
+from chain_adapter.sandbox.reference_ledger import Mode
 from chain_adapter.sandbox.reference_tx import Flavour
 from chain_adapter.store import rulings, schema
 from tests.workers.watching import Room
@@ -85,7 +86,8 @@ class Model:
             depth = chance.randint(1, max(1, min(self.deepest, ledger.height)))
             if depth > ledger.height:
                 return
-            mode = chance.choice(["drop", "return", "reinclude"])
+            modes: list[Mode] = ["drop", "return", "reinclude"]
+            mode = chance.choice(modes)
             ledger.reorg(depth, mode, length=depth + chance.choice([0, 1, 3]))
         elif what == "address":
             self.numbers.append(len(self.numbers))
