@@ -31,6 +31,7 @@ from chain_adapter.keys.request import (
 from chain_adapter.keys.warrant import Verify, check_order, ordered, refused
 
 MAX_PAYLOAD_BYTES: Final = 1 << 20
+_LEAST_OF_HASH: Final = 8  # hex digits of a genesis hash that tell networks apart
 _PAYING_ACCOUNTS: Final[Mapping[str, frozenset[int]]] = {
     WITHDRAWAL: frozenset({Account.HOT}),
     SWEEP: frozenset({Account.DEPOSIT, Account.GAS, Account.HOT}),
@@ -61,10 +62,9 @@ def check_network(effect: Effect, pinned: str | None, chain: str) -> None:
         raise refused(f"the payload for {chain} commits to no network")
     if not pinned.startswith(binds):
         raise refused(f"the payload is for {binds}, chain {chain} is pinned to {pinned}")
-    # "…:1" begins "…:10/…" too: a number may not be cut in the middle
-    rest = pinned[len(binds) :]
-    if rest[:1].isdigit() and binds[-1].isdigit() and _is_number_cut(binds, rest):
-        raise refused(f"the payload commits to {binds}, which is not all of a number in {pinned}")
+    # "…:1" begins "…:10/…" too: only a hash may be cut in the middle, and not too short
+    if _cuts_a_word(binds, pinned[len(binds) :]):
+        raise refused(f"the payload commits to {binds}, which ends inside a word of {pinned}")
 
 
 def check_keys(request: SignRequest, effect: Effect, own: Own) -> dict[bytes, KeyPath]:
@@ -256,11 +256,15 @@ def _canonical(chain: SignerChain, text: str) -> str:
         raise refused(f"{text[:80]!r} is no address of this chain") from None
 
 
-def _is_number_cut(binds: str, rest: str) -> bool:
-    """Whether the boundary cuts a run that is all decimal digits (a chain id), not a hash."""
+def _cuts_a_word(binds: str, rest: str) -> bool:
+    """Whether the boundary lies inside a word that is no hash, or too early in a hash."""
+    if rest[:1] not in _WORD or not rest:
+        return False
     left = binds[len(binds.rstrip(_WORD)) :]
     right = rest[: len(rest) - len(rest.lstrip(_WORD))]
-    return (left + right).isdigit()
+    whole = (left + right).removeprefix("0x").lower()
+    is_hash = len(whole) >= 32 and not whole.strip("0123456789abcdef")
+    return bool(left) and not (is_hash and len(left.removeprefix("0x")) >= _LEAST_OF_HASH)
 
 
 _WORD: Final = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"

@@ -52,19 +52,15 @@ class SignerServer:
 
     # --- one connection
 
-    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        uid = peer_uid(writer.get_extra_info("socket"))
+        if uid not in self._allowed:
+            _log.warning("signer_peer_refused", uid=uid)
+            writer.close()
+            return
+        task = asyncio.create_task(self._serve(reader, writer))
         self._connections.add(task)
-        try:
-            uid = peer_uid(writer.get_extra_info("socket"))
-            if uid in self._allowed:
-                await self._serve(reader, writer)
-            else:
-                _log.warning("signer_peer_refused", uid=uid)
-                writer.close()
-        finally:
-            self._connections.discard(task)
+        task.add_done_callback(self._connections.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         me = object()
