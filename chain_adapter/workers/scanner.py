@@ -128,18 +128,21 @@ class Scanner:
     # --- reading ----------------------------------------------------------------------------------
 
     async def _read(self, from_height: int, to_height: int, ours: Ours) -> None:
+        # What we sent is of no interest to a report; a record holds it like the books do.
+        watch = Watch(ours.loaded.every) if self._record is None else ours.watch({})
         start = BlockRef(from_height - 1, "")
-        while True:
-            after = self._refs[-1] if self._refs else start
-            # What we sent is of no interest to a report; a record holds it like the books do.
-            watch = Watch(ours.loaded.every) if self._record is None else ours.watch({})
-            try:
-                await reading.in_batches(
-                    self._chain.blocks(after, to_height, watch), self._take, scan.BATCH
-                )
-                return
-            except NotOnChain:
-                await self._step_back()
+        while not await self._read_on(start, to_height, watch):
+            await self._step_back()
+
+    async def _read_on(self, start: BlockRef, to_height: int, watch: Watch) -> bool:
+        """Read on behind the newest block; False when that is no longer on the chain."""
+        after = self._refs[-1] if self._refs else start
+        items = self._chain.blocks(after, to_height, watch)
+        try:
+            await reading.in_batches(items, self._take, scan.BATCH)
+        except NotOnChain:
+            return False
+        return True
 
     async def _take(self, batch: list[Block]) -> None:
         self._refs.extend(block.ref for block in batch)

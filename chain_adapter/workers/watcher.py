@@ -208,23 +208,28 @@ class Watcher:
 
     async def _read(self, head: Head) -> None:
         """Up to the head, or a window of it; pops our tip for as long as it is off the chain."""
-        while True:
-            if self._more_addresses:
-                await self._refresh()
-            try:
-                if head.ref.height > self._height:
-                    await self._follow(head)
-                elif not await self._is_ours(head.ref):
-                    raise NotOnChain(f"head {head.ref.height} is {head.ref.hash}")
-            except NotOnChain as error:
-                await self._pop(error)
-            except blocks.FilterOutdated:
-                await self._refresh()
-            except blocks.NotOurTip:
-                await self._reload()
-                raise
-            else:
-                return
+        while not await self._read_on(head):
+            pass
+
+    async def _read_on(self, head: Head) -> bool:
+        """Read behind our tip; False when that has changed, or the filter, and it must go on."""
+        if self._more_addresses:
+            await self._refresh()
+        try:
+            if head.ref.height > self._height:
+                await self._follow(head)
+            elif not await self._is_ours(head.ref):
+                raise NotOnChain(f"head {head.ref.height} is {head.ref.hash}")
+        except NotOnChain as error:
+            await self._pop(error)
+            return False
+        except blocks.FilterOutdated:
+            await self._refresh()
+            return False
+        except blocks.NotOurTip:
+            await self._reload()
+            raise
+        return True
 
     async def _is_ours(self, ref: BlockRef) -> bool:
         """Whether our chain has this block; a height whose row is gone proves nothing."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +16,7 @@ from chain_adapter.sandbox.reference_tx import Flavour
 from chain_adapter.store import blocks, deposits, ledger, schema
 from chain_adapter.store.store import Store
 from chain_adapter.workers.scanner import SECRET_KEY, Scanner, ScanReport
-from tests.workers.watching import CHAIN, Room
-
-MakeRoom = Callable[..., Room]
-
-
-@pytest.fixture
-def room(database_url: str) -> Iterator[MakeRoom]:
-    made: list[Room] = []
-
-    def make(**options: Any) -> Room:
-        made.append(Room(database_url, **options))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
+from tests.workers.watching import CHAIN, MakeRoom, Room
 
 
 async def scan(r: Room, start: int, end: int, record: Store | None = None) -> ScanReport:

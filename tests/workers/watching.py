@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import select
 
-from chain_adapter.chain import Asset, Block, BlockRef, Head, Proof, Watch
+from chain_adapter.chain import Asset, Block, BlockRef, Head, Watch
 from chain_adapter.clock import SystemClock
 from chain_adapter.config.records import AssetConfig, ChainConfig
 from chain_adapter.core.states import Role
@@ -24,7 +24,6 @@ from chain_adapter.sandbox.reference import (
 from chain_adapter.sandbox.reference_ledger import DECIMALS, TOKEN_DECIMALS
 from chain_adapter.sandbox.reference_tx import Flavour, key_of
 from chain_adapter.store import addresses, blocks, deposits, ledger, schema
-from chain_adapter.store.store import Store, Tx
 from chain_adapter.workers.watcher import Watcher
 
 CHAIN = "ref"
@@ -181,8 +180,5 @@ class Room:
         await self.watcher.step()
 
 
-def write(store: Store, unit: Any) -> Any:
-    return store.write_now(unit)
-
-
-__all__ = ["CHAIN", "SECRET", "Flavour", "Impatient", "Proof", "Room", "Tx", "write"]
+MakeRoom = Callable[..., Room]
+"""What the fixture `room` gives."""
