@@ -24,6 +24,9 @@ _ADDRESS = re.compile(r"0x(?:[0-9a-fA-F]{40})", re.ASCII)
 _QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}", re.ASCII)
 _WORD = re.compile(r"0x[0-9a-fA-F]{64}", re.ASCII)
 _SHORT = 55
+# the bit that tells small letters from capitals, for hex letters, and for hex digits from 8 on
+_LETTERS = bytes(0x20 if chr(c) in "abcdef" else 0 for c in range(256))
+_MARKS = bytes(0x20 if chr(c) in "89abcdef" else 0 for c in range(256))
 
 
 def keccak(data: bytes) -> bytes:
@@ -113,12 +116,11 @@ def _span(data: bytes, at: int) -> tuple[int, int, bool]:
 
 @lru_cache(maxsize=8192)
 def spell(key: bytes) -> str:
-    """EIP-55 spelling of 20 bytes."""
-    text = key.hex()
-    marks = keccak(text.encode()).hex()
-    return "0x" + "".join(
-        c.upper() if mark >= "8" else c for c, mark in zip(text, marks, strict=False)
-    )
+    """EIP-55 spelling of 20 bytes: a letter is a capital where the hash's digit is 8 or more."""
+    text = key.hex().encode()
+    marks = keccak(text)[:20].hex().encode().translate(_MARKS)
+    capital = int.from_bytes(text.translate(_LETTERS)) & int.from_bytes(marks)
+    return "0x" + (int.from_bytes(text) ^ capital).to_bytes(40).decode()
 
 
 def parse_address(text: str) -> str:

@@ -15,7 +15,7 @@ from msgspec.json import encode
 
 from chain_adapter.chain import Proof, Unavailable
 from chain_adapter_evm.codec import ZERO_ADDRESS, keccak, word
-from chain_adapter_evm.match import Assets, Recipients, Token, join_keys
+from chain_adapter_evm.match import KEY_BYTES, Assets, Recipients, Token, join_keys
 from chain_adapter_evm.proof import Holder
 from chain_adapter_evm.wire import Log, texts_of
 
@@ -115,16 +115,20 @@ def moves_of(
     those from the zero address bring nothing.
     """
     tokens = assets.by_contract
-    found = [log for log in logs if log.address in tokens]
-    if not found:
+    topics = [bytes(log.topics) for log in logs if log.address in tokens]
+    if not topics:
         return None
-    topics = [bytes(log.topics) for log in found]
-    if {len(each) for each in topics} != {_COMPACT}:
+    spread = set(map(len, topics)) != {_COMPACT}
+    if spread:
         topics = [_compact(where, each) for each in topics]
+    recipients = b"".join([each[_TO] for each in topics])
+    ours = to.among(join_keys(where, recipients, len(recipients) // (2 * KEY_BYTES)))
+    if not ours and not own:
+        return None  # nearly always
+    found = [log for log in logs if log.address in tokens]
+    if spread:
         found = [log for log, each in zip(found, topics, strict=True) if each]
         topics = [each for each in topics if each]
-    recipients = join_keys(where, b"".join([each[_TO] for each in topics]), len(found))
-    ours = to.among(recipients)
     arrived = [
         move
         for move in [_movement(where, found[index], logs, tokens) for index in ours]

@@ -94,13 +94,13 @@ class Recipients:
         self._hits_in = getattr(to, "hits_in", None)
         self._hits = getattr(to, "hits", None)
 
-    def among(self, joined: bytes) -> Iterable[int]:
+    def among(self, joined: bytes) -> list[int]:
         """Indexes of those that may be ours."""
         if self._hits_in is not None:
-            return self._hits_in(joined, KEY_BYTES)  # type: ignore[no-any-return]
+            return list(self._hits_in(joined, KEY_BYTES))
         keys = _unpacker(len(joined) // KEY_BYTES)(joined)
         if self._hits is not None:
-            return self._hits(list(keys))  # type: ignore[no-any-return]
+            return list(self._hits(list(keys)))
         return [index for index, key in enumerate(keys) if key in self._to]
 
 

@@ -180,12 +180,16 @@ class Scan:
         if not txs:
             return draft
         if self._assets.native is not None:
-            paying = [tx for tx in txs if tx.value != "0x0"]
-            digits = [tx.to[2:] if tx.to is not None else self._created(tx) for tx in paying]
-            joined = join_keys(self._where, "".join(digits), len(digits))
-            draft.natives = [
-                (paying[index], key_at(joined, index)) for index in self._to.among(joined)
+            digits = [
+                tx.to[2:] if tx.to is not None else self._created(tx)
+                for tx in txs
+                if tx.value != "0x0"
             ]
+            joined = join_keys(self._where, "".join(digits), len(digits))
+            hits = self._to.among(joined)
+            if hits:
+                paying = [tx for tx in txs if tx.value != "0x0"]
+                draft.natives = [(paying[index], key_at(joined, index)) for index in hits]
         draft.sent = self._senders.among(self._where, txs)
         return draft
 
