@@ -198,15 +198,17 @@ class DaemonStatus:
 
     async def status(self) -> Status:
         running = self._running
-        status = await running.store.read(lambda tx: read_status(tx, running.config))
+        pools = {
+            name: registrar.pool
+            for name, registrar in running.registrars.items()
+            if registrar.pool is not None
+        }
+        status = await running.store.read(lambda tx: read_status(tx, running.config, pools))
         chains = {}
         for name, chain in status.chains.items():
-            registrar, guard = running.registrars.get(name), running.guards.get(name)
-            pool = registrar.pool if registrar is not None else None
-            error = self._error(name)
+            guard, error = running.guards.get(name), self._error(name)
             chains[name] = dataclasses.replace(
                 chain,
-                pool=chain.pool if pool is None else pool,
                 last_error=chain.last_error if error is None else str(redact(error)),
                 block_time_s=chain.block_time_s if guard is None else guard.info.block_time_s,
             )

@@ -76,13 +76,19 @@ class Status:
         }
 
 
-def read_status(tx: Tx, config: Config) -> Status:
-    """The state of the books. A daemon adds what only it knows."""
+def read_status(tx: Tx, config: Config, pools: Mapping[str, int] | None = None) -> Status:
+    """The state of the books. `pools`: what the platform said last, where somebody knows it;
+    elsewhere it is counted, which takes its time with millions of addresses."""
     alarms = schema.alarms
     opened = tx.all(select(alarms).where(alarms.c.closed_at.is_(None)).order_by(alarms.c.id))
     return Status(
         chains={
-            name: _chain(tx, chain, [one for one in opened if _concerns(one.subject, chain)])
+            name: _chain(
+                tx,
+                chain,
+                [one for one in opened if _concerns(one.subject, chain)],
+                (pools or {}).get(name),
+            )
             for name, chain in config.chains.items()
             if chain.enabled
         },
@@ -107,7 +113,7 @@ def _concerns(subject: str, chain: ChainConfig) -> bool:
     return chain.name in words or any(one.symbol in words for one in chain.assets.values())
 
 
-def _chain(tx: Tx, chain: ChainConfig, alarms: list[Any]) -> ChainStatus:
+def _chain(tx: Tx, chain: ChainConfig, alarms: list[Any], pool: int | None) -> ChainStatus:
     name = chain.name
     known = tx.one(select(schema.chains).where(schema.chains.c.chain == name))
     blocks, outbox = schema.blocks, schema.outbox
@@ -135,7 +141,7 @@ def _chain(tx: Tx, chain: ChainConfig, alarms: list[Any]) -> ChainStatus:
         tip=tip.height if tip is not None else None,
         head=head,
         lag_s=_lag_s(tx, tip, head),
-        pool=_pool(tx, name),
+        pool=_pool(tx, name) if pool is None else pool,
         queued=_queued(tx, name),
         held=_held(tx, name),
         unsent=waiting + parked,

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
 
-from chain_adapter.config import ConsoleConfig
+from chain_adapter.clock import SystemClock
+from chain_adapter.config import Config, ConsoleConfig, load
 from chain_adapter.config.kinds import Listen
 from chain_adapter.console.health import Progress
-from chain_adapter.console.server import HEADERS, Site
+from chain_adapter.console.server import HEADERS, Console, DaemonStatus, Site
 from chain_adapter.console.status import Alarm, ChainStatus, Status
 from chain_adapter.errors import ConfigError, StoreError
+from chain_adapter.store import ledger
+from chain_adapter.store.store import Store
 from chain_adapter.telemetry import Metrics
+from tests.shell.conftest import Shell
 
 CONFIG = ConsoleConfig(listen=Listen("127.0.0.1", 0), unsent_limit_s=300)
 GOOD = ChainStatus(tip=100, head=100, lag_s=0.0, pool=7, block_time_s=10.0)
@@ -192,3 +197,43 @@ async def test_a_port_that_is_taken() -> None:
         with pytest.raises(ConfigError, match=r"console\.listen: cannot listen on 127"):
             async with served(Fixed(), taken):
                 pass
+
+
+# --- the daemon's ---------------------------------------------------------------------------------
+
+
+@dataclass
+class Running:
+    """What the console needs of a daemon, over a real ledger."""
+
+    config: Config
+    store: Store
+    loops: list[SimpleNamespace]
+    registrars: dict[str, SimpleNamespace]
+    guards: dict[str, SimpleNamespace]
+
+
+async def test_the_daemons_status_adds_what_only_it_knows(books: Shell) -> None:
+    books.order("1")
+    store = ledger.open_ledger(books.url, SystemClock())
+    running = Running(
+        load(books.config),
+        store,
+        [SimpleNamespace(name="watcher main", last_error="no answer from http://u:hunter2@node")],
+        {"main": SimpleNamespace(pool=42)},
+        {"main": SimpleNamespace(info=SimpleNamespace(block_time_s=600.0))},
+    )
+    try:
+        chain = (await DaemonStatus(running).status()).chains["main"]
+        assert (chain.pool, chain.queued, chain.block_time_s) == (42, 1, 600.0)
+        assert str(chain.last_error).startswith("watcher main: no answer")
+        assert "hunter2" not in str(chain.last_error)
+        console = Console(running.config.console, running)
+        url = await console.start()
+        try:
+            assert (await ready(url)) == (503, ["main: no block was read yet"])
+            assert '"pool": 42' in (await get(f"{url}/status.json"))[1]
+        finally:
+            await console.close()
+    finally:
+        store.close()
