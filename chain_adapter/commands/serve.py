@@ -31,7 +31,7 @@ def run(args: Namespace) -> int:
 
 
 def scan(args: Namespace) -> int:
-    from chain_adapter import scan as scanner
+    import chain_adapter.scan as scanner
 
     config = load(args.config)
     if args.to_height < args.from_height:
