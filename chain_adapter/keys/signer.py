@@ -12,12 +12,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Protocol, Self
+from typing import Final, Self
 
 from chain_adapter.chain import ChainError, Effect, SignedTx
 from chain_adapter.errors import SigningRefused
 from chain_adapter.keys.approvals import Claim, content_of
 from chain_adapter.keys.audit import AuditLog
+from chain_adapter.keys.backends import KeyBackend
 from chain_adapter.keys.controls import LocalControls
 from chain_adapter.keys.exclusion import check_death, check_exclusion
 from chain_adapter.keys.gate import Credit, Gate
@@ -34,6 +35,7 @@ from chain_adapter.keys.journal import (
 from chain_adapter.keys.journal_file import Journal
 from chain_adapter.keys.keystore import Keystore, PublicKeys, journal_path
 from chain_adapter.keys.policy import Scope
+from chain_adapter.keys.port import Signer
 from chain_adapter.keys.proof import proof_message, verify_proof
 from chain_adapter.keys.request import KeyPath, SignerAsset, SignerChain, SignRequest
 from chain_adapter.keys.rules import (
@@ -45,7 +47,7 @@ from chain_adapter.keys.rules import (
     check_network,
     payments_text,
 )
-from chain_adapter.keys.schemes import scheme_named
+from chain_adapter.keys.schemes import Scheme, scheme_named
 from chain_adapter.keys.warrant import Verify, refused
 from chain_adapter.platform_api.answers import Warrant
 from chain_adapter.platform_api.envelope import Envelope
@@ -70,44 +72,8 @@ __all__ = [
 
 _KEPT_KEYS: Final = 4096
 
-
-class Signer(Protocol):
-    """What the daemon may ask of whoever holds the keys."""
-
-    async def sign(self, request: SignRequest) -> SignedTx:
-        """The signed transaction, journaled before it is returned; the same for the same request.
-
-        Raises `SigningRefused` with the reason, `Unreachable` when nothing can be signed now.
-        """
-        ...
-
-    async def journal(self, chain: str, after: int = 0) -> list[JournalEntry]:
-        """Every attempt on `chain` with `seq` above `after`, in the order of signing."""
-        ...
-
-    async def settled(self) -> list[SettledMark]:
-        """Every payout that was settled by hand."""
-        ...
-
-    async def pin(self, chain: str, identity: str) -> None:
-        """Record a chain's network. Raises `SigningRefused` for another than recorded."""
-        ...
-
-    async def close(self, chain: str, txid: str, death: Death) -> None:
-        """Tell what became of an attempt. Raises `SigningRefused` when the proof does not hold."""
-        ...
-
-    async def settle(self, payout: PayoutKey, evidence: str, by_whom: str) -> None:
-        """Mark a payout as settled by hand; from then on only voids are signed for it."""
-        ...
-
-    async def prove(self, chain: str, account: int, index: int, challenge: bytes) -> bytes:
-        """A signature that shows that the signer has the key at a path (`verify_proof`)."""
-        ...
-
-    async def aclose(self) -> None:
-        """Finish what was begun and let go of files and keys."""
-        ...
+SignMessage = Callable[[bytes, bytes], bytes]
+"""(message, the payload it was derived from) -> signature."""
 
 
 class LocalSigner:
@@ -129,6 +95,7 @@ class LocalSigner:
         trusting: bool = True,
         gate: Gate | None = None,
         envelope: Envelope | None = None,
+        backends: Mapping[tuple[str, KeyPath], KeyBackend] | None = None,
     ) -> None:
         self._keystore = keystore
         self._journal = journal
@@ -140,7 +107,8 @@ class LocalSigner:
             AuditLog(keystore.audit_key), scope_of(chains), keystore.ledger_id, now=now
         )
         self.controls = LocalControls(journal, self._gate, tuple(sorted(chains)), envelope)
-        self._keys: OrderedDict[tuple[str, KeyPath], tuple[OwnKey, bytes]] = OrderedDict()
+        self._backends = dict(backends or {})
+        self._keys: OrderedDict[tuple[str, KeyPath], tuple[OwnKey, SignMessage]] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"LocalSigner(chains={sorted(self._chains)})"
@@ -159,12 +127,14 @@ class LocalSigner:
         policy: str | None = None,
         kill_file: Path | None = None,
         envelope: Envelope | None = None,
+        backends: Mapping[tuple[str, KeyPath], KeyBackend] | None = None,
     ) -> Self:
         """Open keystore and journal. `verify` is `Envelope.verify`: the platform's signature.
 
         `policy` is the policy file's text; one that differs from the policy in force waits for
         operators. Without any, `trusting` takes the daemon's word where the journal cannot know.
         `envelope` makes the signer seal and open what is said with the platform (`controls`).
+        `backends`: (chain, path) -> a key that lives elsewhere and takes the derived one's place.
         Blocks for the key stretching. Raises `KeyFileError`, `AlreadyRunning`, `ConfigError`.
         """
         keystore = Keystore.open(keystore_path, passphrase)
@@ -192,6 +162,7 @@ class LocalSigner:
             trusting=trusting,
             gate=gate,
             envelope=envelope,
+            backends=backends,
         )
         try:
             journal.run_soon(lambda tx: gate.load(tx, policy)).result()
@@ -270,9 +241,8 @@ class LocalSigner:
 
         def unit(tx: JournalTx) -> bytes:
             self._gate.check_killed()
-            own, private_key = self._key(chain, known, KeyPath(account, index))
-            message = proof_message(chain, own.address, challenge)
-            return scheme_named(known.chain.info.scheme).sign(private_key, message)
+            own, sign = self._key(chain, known, KeyPath(account, index))
+            return sign(proof_message(chain, own.address, challenge), b"")
 
         return await self._journal.run(unit)
 
@@ -300,9 +270,8 @@ class LocalSigner:
         paid = [a.payments for a in attempts if a.purpose != Purpose.VOID]
         check_kind(request, net, chain, own, verify=self._verify, earlier=paid[0] if paid else None)
         reason = self._gate.check_payment(tx, request, effect, attempts, chain)
-        scheme = scheme_named(chain.chain.info.scheme)
         signatures = [
-            scheme.sign(self._key(request.chain, chain, wanted[s.public_key])[1], s.message)
+            self._key(request.chain, chain, wanted[s.public_key])[1](s.message, request.payload)
             for s in effect.to_sign
         ]
         try:
@@ -358,23 +327,30 @@ class LocalSigner:
         except ChainError as problem:
             raise refused(f"{request.payout}: the payload cannot be named: {problem}") from None
 
-    def _key(self, name: str, chain: SignerChain, path: KeyPath) -> tuple[OwnKey, bytes]:
+    def _key(self, name: str, chain: SignerChain, path: KeyPath) -> tuple[OwnKey, SignMessage]:
         """A key of ours with its address; derived once, the least recently used forgotten."""
         kept = self._keys.get((name, path))
-        if kept is None:
-            info = chain.chain.info
-            if not (0 <= path.account < 2**31 and 0 <= path.index < 2**31):
-                raise refused(f"there is no key at account {path.account}, index {path.index}")
+        if kept is not None:
+            self._keys.move_to_end((name, path))
+            return kept
+        info = chain.chain.info
+        if not (0 <= path.account < 2**31 and 0 <= path.index < 2**31):
+            raise refused(f"there is no key at account {path.account}, index {path.index}")
+        if (name, path) in self._backends:
+            backend = self._backends[name, path]
+            public_key = backend.public_key
+            sign: SignMessage = backend.sign
+        else:
+            scheme = scheme_named(info.scheme)
             private_key = self._keystore.private_key(
                 info.scheme, info.coin_type, path.account, path.index
             )
-            public_key = scheme_named(info.scheme).public_key(private_key)
-            kept = (OwnKey(path, public_key, chain.chain.address_of(public_key)), private_key)
-            self._keys[name, path] = kept
-            if len(self._keys) > _KEPT_KEYS:
-                self._keys.popitem(last=False)
-        else:
-            self._keys.move_to_end((name, path))
+            public_key = scheme.public_key(private_key)
+            sign = _signs_with(scheme, private_key)
+        kept = (OwnKey(path, public_key, chain.chain.address_of(public_key)), sign)
+        self._keys[name, path] = kept
+        if len(self._keys) > _KEPT_KEYS:
+            self._keys.popitem(last=False)
         return kept
 
     def _chain(self, name: str) -> SignerChain:
@@ -382,6 +358,11 @@ class LocalSigner:
             return self._chains[name]
         except KeyError:
             raise refused(f"the signer knows no chain {name!r}") from None
+
+
+def _signs_with(scheme: Scheme, private_key: bytes) -> SignMessage:
+    # a closure and no `partial`: that one would show the key in its repr
+    return lambda message, _payload: scheme.sign(private_key, message)
 
 
 def scope_of(chains: Mapping[str, SignerChain]) -> Scope:
