@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from chain_adapter.callbacks.events import CallbackRefused
@@ -33,6 +33,16 @@ class CallbackRow(Row):
 
     def optional_word(self, key: str) -> str | None:
         return None if self._value.get(key) is None else self.word(key, empty=True) or None
+
+    def demand(self, names: Iterable[str]) -> None:
+        """Every field of the documents is there, though perhaps null.
+
+        Nothing seals the blocks of a message together: one that has lost a block has lost the
+        name of a field, which is how it shows.
+        """
+        for name in names:
+            if name not in self._value:
+                raise BadMessage(f"{name} is missing")
 
     def positive(self, key: str) -> str:
         """A decimal amount above zero, plain."""

@@ -49,6 +49,15 @@ OK = 0
 REFUSED = 1  # the message is not acted upon
 UNAUTHORISED = 401
 
+# what a message of a type has by the documents, beside what is read from it
+_DOCUMENTED: Mapping[int, tuple[str, ...]] = {
+    NOTIFY_DEPOSITED: ("business", "fromAddress", "newAddress", "riskLevelFrom", "riskLevelTo",
+                       "trackingId"),
+    NOTIFY_WITHDRAW: ("business", "fromAddress", "trackingId"),
+    NOTIFY_ADDRESS: ("business", "toAddress", "trackingId"),
+    NOTIFY_INVALID_ADDRESS: ("business", "toAddress", "trackingId"),
+}  # fmt: skip
+
 # what an answer repeats, in this order, where the message has it
 _ECHOED = (
     "requestUUID", "tenantUserId", "type", "business", "chainName", "symbol", "amount", "address",
@@ -197,6 +206,7 @@ def _data_of(body: bytes) -> str:
 
 def _event(message: Message) -> Event:
     row, kind = message.row, message.type
+    row.demand(_DOCUMENTED.get(kind, ()))
     tells_money = kind in range(NOTIFY_DEPOSITED, NOTIFY_NOT_ENOUGH_MONEY)
     user_id = row.word("tenantUserId") if tells_money else row.optional_word("tenantUserId") or ""
     match kind:

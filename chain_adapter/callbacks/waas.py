@@ -34,6 +34,10 @@ from chain_adapter.platform_api.exact_json import BadMessage, dumps, loads
 VERSION = "v2"
 SUCCESS, FAILURE = "SUCCESS", "FAILURE"
 
+# what every notification has by the documents
+NOTIFIED = ("notify_time", "address_to", "created_at", "updated_at", "txid", "confirmations")
+WITHDRAWAL_NOTIFIED = ("withdraw_fee_symbol", "withdraw_fee", "fee_symbol", "real_fee")
+
 # status -> what it is; 1 credits
 DEPOSIT_STATES = {0: "confirming", 1: "success", 2: "failed", 4: "held", 5: "held", 6: "held"}
 WITHDRAWAL_STATES = {0: "unreviewed", 1: "paying", 3: "processing", 7: "held", 8: "held"}
@@ -87,9 +91,12 @@ class WaasV2:
         try:
             _check_version(row)
             side = row.word("side")
+            if side in ("deposit", "withdraw"):
+                row.demand(NOTIFIED)
             if side == "deposit":
                 return deposit_event(row)
             if side == "withdraw":
+                row.demand(WITHDRAWAL_NOTIFIED)
                 return withdrawal_event(row)
         except BadMessage as error:
             raise CallbackRefused(str(error)) from None
