@@ -25,13 +25,11 @@ from sqlalchemy import func, select
 
 from chain_adapter.assembly import (
     ConfiguredAccounts,
-    envelope,
     guarded_chain,
     key_fingerprints,
     own_key_self_test,
     plugin_version,
     pure_chain,
-    signer_chains,
 )
 from chain_adapter.clock import Clock, SystemClock
 from chain_adapter.config import ChainConfig, Config
@@ -41,12 +39,11 @@ from chain_adapter.errors import KeyFileError, LeaseLost, SigningRefused
 from chain_adapter.guard import Guard
 from chain_adapter.keys.derivation import Account as AccountNumber
 from chain_adapter.keys.keystore import PublicKeys
-from chain_adapter.keys.secret_files import read_passphrase
-from chain_adapter.keys.signer import LocalSigner, Signer, verify_proof
-from chain_adapter.platform_api.client import LocalSealer, PlatformClient
-from chain_adapter.platform_api.envelope import Envelope
+from chain_adapter.keys.signer import Signer, verify_proof
+from chain_adapter.platform_api.client import PlatformClient
 from chain_adapter.platform_api.profile import refuse_in_production
 from chain_adapter.platform_api.transport import open_session
+from chain_adapter.signing import hold_signer
 from chain_adapter.store import addresses, ledger, schema
 from chain_adapter.store.alarms import close_alarm, raise_alarm
 from chain_adapter.store.store import Store, Tx
@@ -103,7 +100,6 @@ class Daemon:
         config = self.config
         platform = config.require_platform()
         keys = config.require_keys()
-        sealed = envelope(platform)
         if config.profile is Profile.PRODUCTION:
             refuse_in_production(platform.url, platform.app_id, *key_fingerprints(platform))
         await asyncio.to_thread(own_key_self_test, platform)
@@ -117,7 +113,9 @@ class Daemon:
         self.accounts = ConfiguredAccounts(public)
         for name, chain in config.require_chains().items():
             self.accounts.add(name, pure_chain(chain))
-        self.signer = await self._open_signer(sealed)
+        held = await hold_signer(config)
+        self._stack.push_async_callback(held.end)
+        self.signer = held.signer
         session = await self._stack.enter_async_context(
             open_session(platform.tls_pins, ca_file=str(platform.ca_file or "") or None)
         )
@@ -125,7 +123,7 @@ class Daemon:
             session,
             platform.url,
             platform.app_id,
-            LocalSealer(sealed),
+            held.sealer,
             lambda: self.clock.now().timestamp(),
             platform.timeout_s,
         )
@@ -161,20 +159,6 @@ class Daemon:
         if self.store.lease is not None:
             with suppress(LeaseLost):
                 ledger.end_lease(self.store)
-
-    async def _open_signer(self, sealed: Envelope) -> Signer:
-        keys = self.config.require_keys()
-        passphrase = await asyncio.to_thread(read_passphrase, keys.passphrase_file)
-        signer = await asyncio.to_thread(
-            LocalSigner.open,
-            keys.keystore,
-            passphrase,
-            signer_chains(self.config),
-            sealed.verify,
-            now=self.clock.now,
-        )
-        self._stack.push_async_callback(signer.aclose)
-        return signer
 
     async def _start_chain(
         self,

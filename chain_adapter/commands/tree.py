@@ -71,6 +71,16 @@ COMMANDS: tuple[Command, ...] = (
         "serve:devnet",
     ),
     Command(
+        ("signer",),
+        "the process that holds the keys; `run` starts one where no socket is configured",
+        "signer --config adapter.toml",
+        (
+            CONFIG,
+            option("--fd", type=whole(3), metavar="N", help="a daemon's socket, inherited"),
+        ),
+        "signer:run",
+    ),
+    Command(
         ("keys", "init"),
         "make the keystore and the ledger; print the hot address of every chain",
         "keys init --config adapter.toml",

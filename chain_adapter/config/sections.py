@@ -168,9 +168,10 @@ class KeysConfig:
     )
     signer: str = setting(
         choice("embedded", "process"),
-        "Where signing happens: in the daemon, or in a process of its own.",
-        default="embedded",
-        shown='"embedded"',
+        "Where signing happens: in a process of its own that the daemon starts, or embedded in it "
+        "(tests).",
+        default="process",
+        shown='"process"',
     )
     socket: Path | None = setting(
         PATH,

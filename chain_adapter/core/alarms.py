@@ -140,6 +140,11 @@ CODES: dict[str, Code] = {
         "The database names a signed attempt that the signer's journal lacks.",
         "The journal is older than the database. See docs/operations.md, lost journal.",
     ),
+    "credit_limit": Code(
+        "warning",
+        "A deposit is above what the policy lets us credit by ourselves; it is not told yet.",
+        "Look at it (`why TXID`), then sign an approval, or wait for the window to pass.",
+    ),
     "signing_refused": Code(
         "critical",
         "The signer refused to sign a payout.",

@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy import Row, select
 
 from chain_adapter.core.states import Deposit, Payout
-from chain_adapter.errors import PlatformRefused, PlatformUnreachable
+from chain_adapter.errors import PlatformRefused, PlatformUnreachable, SigningRefused
 from chain_adapter.platform_api import codes
 from chain_adapter.platform_api.exact_json import BadMessage
 from chain_adapter.platform_api.messages import (
@@ -137,6 +137,10 @@ class Courier:
         except PlatformUnreachable as error:
             await self._delay(lane, item, None, str(error))
             return False
+        except SigningRefused as error:
+            # The signer seals no credit beyond the policy: this item waits, the lane goes on.
+            await self._not_sealed(item, error.why)
+            return True
         except PlatformRefused as error:
             if not error.row and not self._is_poor_cancel(item, error):
                 await self._delay(lane, item, error.code, error.message)
@@ -189,6 +193,7 @@ class Courier:
             done = outbox.acknowledge(tx, item, confirm)
             kind, _, number = item.subject.partition(":")
             close_alarm(tx, "outbox_parked", f"outbox:{item.id}", item.chain)
+            close_alarm(tx, "credit_limit", item.subject, item.chain)
             if kind == "deposit" and done:
                 _credited(tx, int(number))
             elif item.dedupe_key.startswith("claim:"):
@@ -267,6 +272,13 @@ class Courier:
                     tx, "claim_failing", item.subject, f"{code or 'no answer'}: {message[:200]}",
                     item.chain,
                 )  # fmt: skip
+
+        await self._store.write(unit)
+
+    async def _not_sealed(self, item: Row[Any], why: str) -> None:
+        def unit(tx: Tx) -> None:
+            outbox.delay(tx, item, BACKOFF_MOST_S, None, why)
+            raise_alarm(tx, "credit_limit", item.subject, why, item.chain)
 
         await self._store.write(unit)
 
