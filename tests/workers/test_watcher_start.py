@@ -9,6 +9,7 @@ from chain_adapter.core.states import Deposit
 from chain_adapter.errors import ConfigError
 from chain_adapter.sandbox.reference_tx import Flavour
 from chain_adapter.store import pauses, rulings, schema
+from chain_adapter.workers import watcher
 from tests.workers.watching import CHAIN, MakeRoom
 
 # --- start, finality, identity --------------------------------------------------------------------
@@ -60,18 +61,23 @@ async def test_finality_is_recorded_and_never_switched_silently(room: MakeRoom) 
     assert any(row.what == "finality changed" for row in r.rows(schema.events))
 
 
-async def test_a_lying_head_makes_nothing_final(room: MakeRoom) -> None:
+async def test_a_lying_head_makes_nothing_final(
+    room: MakeRoom, monkeypatch: pytest.MonkeyPatch
+) -> None:
     r = room(confirmations=3)
-    to = r.add(1)
-    r.ledger.pay(to, 5)
+    r.ledger.mine(3)
+    r.ledger.pay(r.add(1), 5)
     r.ledger.mine()
-    honest = await r.reader.guard.head()
-    r.reader.told_head = Head(BlockRef(honest.ref.height + 1000, "ff"))
+    r.reader.told_head = Head(BlockRef(1000, "ff"))
+    monkeypatch.setattr(watcher, "WINDOW", 5)  # up to the last block that is really there
+    await r.watcher.step()
+    assert r.states() == ["SEEN"]
+    assert r.chain().settled_height <= 2
     with pytest.raises(Unavailable):
         await r.watcher.step()
     r.reader.told_head = None
-    await r.watcher.step()
-    assert r.states() == ["SEEN"]
+    await r.mine(2)
+    assert r.states() == ["CONFIRMED"]
 
 
 async def test_a_lagging_head_moves_nothing(room: MakeRoom) -> None:
