@@ -8,6 +8,7 @@ deposit notification is sealed only within the policy's limits on credits.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import msgspec
@@ -15,6 +16,7 @@ import msgspec
 from chain_adapter import money
 from chain_adapter.errors import AmountError, SigningRefused
 from chain_adapter.keys.audit import AuditEvent, events
+from chain_adapter.keys.cancels import book_cancel
 from chain_adapter.keys.gate import Credit, Gate
 from chain_adapter.keys.journal import JournalTx
 from chain_adapter.keys.journal_file import Journal
@@ -85,12 +87,18 @@ class LocalControls:
     """`Controls` and the platform's `Sealer` over the signer's own journal."""
 
     def __init__(
-        self, journal: Journal, gate: Gate, chains: tuple[str, ...], envelope: Envelope | None
+        self,
+        journal: Journal,
+        gate: Gate,
+        chains: tuple[str, ...],
+        envelope: Envelope | None,
+        is_ours: Callable[[str, str], bool],
     ) -> None:
         self._journal = journal
         self._gate = gate
         self._chains = chains
         self._envelope = envelope
+        self._is_ours = is_ours  # (symbol, address)
 
     async def status(self) -> SignerStatus:
         gate = self._gate
@@ -146,7 +154,8 @@ class LocalControls:
 
     async def seal(self, plaintext: bytes) -> Sealed:
         """Encrypt and sign a message to the platform, if it is one of the seven calls as written
-        by this program; a deposit notification only within the limits. Raises `SigningRefused`.
+        by this program: a deposit notification only within the limits, a cancel only of what is
+        not paid, addresses only of our own. Raises `SigningRefused`.
         """
         envelope = self._own_envelope()
         message = message_of(plaintext)
@@ -158,11 +167,34 @@ class LocalControls:
             raise refusal
         if isinstance(message, DepositNotice) and message.status == 1:
             await self.check_credit(self._credit(message))
+        elif isinstance(message, Cancel):
+            await self._book_cancel(message)
+        elif isinstance(message, Register):
+            await self._check_register(message)
         return await asyncio.to_thread(envelope.seal, plaintext)
 
     async def open(self, data: str, sign: str) -> bytes:
         """As `Envelope.open`. Raises `EnvelopeError`."""
         return await asyncio.to_thread(self._own_envelope().open, data, sign)
+
+    async def _book_cancel(self, cancel: Cancel) -> None:
+        symbol, trans_id = cancel.symbol, cancel.trans_id.text
+        try:
+            await self._journal.run(lambda tx: book_cancel(tx, symbol, trans_id))
+        except SigningRefused as refusal:
+            await self._log(f"cancel {symbol} {trans_id}", refusal)
+            raise
+
+    async def _check_register(self, message: Register) -> None:
+        """Users will pay to these addresses: each must be one that the signer derives itself."""
+        for address in message.addresses:
+            if not await asyncio.to_thread(self._is_ours, message.symbol, address):
+                refusal = SigningRefused(
+                    f"register {message.symbol}: {address[:80]} is no deposit address of ours",
+                    for_good=True,
+                )
+                await self._log(f"register {message.symbol}", refusal)
+                raise refusal
 
     def _own_envelope(self) -> Envelope:
         if self._envelope is None:

@@ -69,6 +69,10 @@ CREATE INDEX IF NOT EXISTS spends_at ON spends (at_s);
 CREATE TABLE IF NOT EXISTS credits (
   request_id TEXT PRIMARY KEY, content TEXT NOT NULL, at TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+-- withdrawals that a sealed cancel gives back to their user: never paid from then on
+CREATE TABLE IF NOT EXISTS cancels (
+  symbol TEXT NOT NULL, trans_id TEXT NOT NULL, at TEXT NOT NULL, PRIMARY KEY (symbol, trans_id)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS approvals (
   act TEXT NOT NULL, subject TEXT NOT NULL, content TEXT NOT NULL, operator TEXT NOT NULL,
   document TEXT NOT NULL, at TEXT NOT NULL,

@@ -19,6 +19,7 @@ from chain_adapter.errors import SigningRefused
 from chain_adapter.keys.approvals import Claim, content_of
 from chain_adapter.keys.audit import AuditLog
 from chain_adapter.keys.backends import KeyBackend
+from chain_adapter.keys.cancels import check_not_cancelled
 from chain_adapter.keys.controls import LocalControls
 from chain_adapter.keys.exclusion import check_death, check_exclusion
 from chain_adapter.keys.gate import Credit, Gate
@@ -34,6 +35,7 @@ from chain_adapter.keys.journal import (
 )
 from chain_adapter.keys.journal_file import Journal
 from chain_adapter.keys.keystore import Keystore, PublicKeys, journal_path
+from chain_adapter.keys.own_addresses import OwnAddresses
 from chain_adapter.keys.policy import Scope
 from chain_adapter.keys.port import Signer
 from chain_adapter.keys.proof import proof_message, verify_proof
@@ -106,7 +108,10 @@ class LocalSigner:
         self._gate = gate or Gate(
             AuditLog(keystore.audit_key), scope_of(chains), keystore.ledger_id, now=now
         )
-        self.controls = LocalControls(journal, self._gate, tuple(sorted(chains)), envelope)
+        own = OwnAddresses(keystore, chains)
+        self.controls = LocalControls(
+            journal, self._gate, tuple(sorted(chains)), envelope, own.holds
+        )
         self._backends = dict(backends or {})
         self._keys: OrderedDict[tuple[str, KeyPath], tuple[OwnKey, SignMessage]] = OrderedDict()
 
@@ -266,6 +271,8 @@ class LocalSigner:
 
         wanted = check_keys(request, effect, own)
         net = check_effect(request, effect, chain)
+        if request.purpose != Purpose.VOID:
+            check_not_cancelled(tx, request.payout)
         attempts = check_exclusion(tx, request, effect)
         paid = [a.payments for a in attempts if a.purpose != Purpose.VOID]
         check_kind(request, net, chain, own, verify=self._verify, earlier=paid[0] if paid else None)
