@@ -1,7 +1,7 @@
 # The daemon with the plugins of this tree. Where no Docker runs, scripts/container.sh carries out
 # these same lines in a chroot; it knows the instructions used here and refuses others.
 FROM python:3.11-slim-bookworm AS build
-COPY requirements-run.lock pyproject.toml LICENSE CHANGELOG.md /source/
+COPY requirements-run.lock pyproject.toml README.md LICENSE CHANGELOG.md /source/
 COPY chain_adapter /source/chain_adapter
 COPY plugins /source/plugins
 COPY scripts/container /source/scripts/container

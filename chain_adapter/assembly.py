@@ -6,14 +6,14 @@ accounts, platform client. Nothing here decides anything.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from chain_adapter import registry
-from chain_adapter.chain import Chain, InvalidAddress, Plugin
+from chain_adapter.chain import Chain, ChainError, InvalidAddress, Plugin
 from chain_adapter.clock import Clock
 from chain_adapter.config import ChainConfig, Config
 from chain_adapter.config.sections import PlatformConfig
@@ -51,10 +51,20 @@ def plugin_of(config: ChainConfig) -> tuple[Plugin, Any]:
     return plugin, registry.settings_of(plugin, node, f"{where}.node")
 
 
+@contextmanager
+def _opening(config: ChainConfig) -> Iterator[None]:
+    """What a plugin refuses while it opens is an asset or setting that is written wrong."""
+    try:
+        yield
+    except (ChainError, ValueError) as error:
+        raise ConfigError(f"chains.{config.name}: the plugin refuses it: {error}") from None
+
+
 def pure_chain(config: ChainConfig) -> Chain:
-    """The chain without endpoint: names, addresses, keys."""
+    """The chain without endpoint: names, addresses, keys. Raises `ConfigError`."""
     plugin, settings = plugin_of(config)
-    return plugin.open(settings, config.plugin_assets(), None, no_requests)
+    with _opening(config):
+        return plugin.open(settings, config.plugin_assets(), None, no_requests)
 
 
 def guarded_chain(
@@ -69,22 +79,23 @@ def guarded_chain(
     plugin, settings = plugin_of(config)
     if not config.endpoints:
         raise ConfigError(f"chains.{config.name}.node.endpoints: name at least one endpoint")
-    return Guard(
-        plugin,
-        settings,
-        config.plugin_assets(),
-        config.endpoints,
-        name=config.name,
-        identity=identity,
-        on_identity=on_identity,
-        clock=clock,
-        limits=Limits(
-            request_timeout_s=config.timeout_s,
-            item_timeout_s=config.timeout_s,
-            rate_per_s=config.requests_per_s,
-        ),
-        observe=observe,
-    )
+    with _opening(config):
+        return Guard(
+            plugin,
+            settings,
+            config.plugin_assets(),
+            config.endpoints,
+            name=config.name,
+            identity=identity,
+            on_identity=on_identity,
+            clock=clock,
+            limits=Limits(
+                request_timeout_s=config.timeout_s,
+                item_timeout_s=config.timeout_s,
+                rate_per_s=config.requests_per_s,
+            ),
+            observe=observe,
+        )
 
 
 class ConfiguredAccounts:

@@ -30,13 +30,14 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import QueuePool
 
 from chain_adapter.clock import Clock
 from chain_adapter.errors import LeaseLost, StateConflict, StoreError
 from chain_adapter.store import schema
 
 T = TypeVar("T")
+CONNECTIONS = 4  # kept open: the writer, two readers, a command beside them
 GROUP_MOST = 256  # units a commit: bounds how long the first of them waits
 _CLOSE = object()
 
@@ -78,8 +79,13 @@ class Tx:
             from sqlalchemy.dialects.sqlite import insert as upsert
         else:
             from sqlalchemy.dialects.postgresql import insert as upsert  # type: ignore[assignment]
-        statement = upsert(table).values(**values).on_conflict_do_nothing()
-        return self.connection.execute(statement).rowcount == 1
+        statement = (
+            upsert(table)
+            .values(**values)
+            .on_conflict_do_nothing()
+            .returning(*table.primary_key.columns)
+        )
+        return self.connection.execute(statement).first() is not None
 
 
 @dataclass(slots=True)
@@ -274,7 +280,10 @@ def _engine(url: str) -> Engine:
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.get_backend_name() == "sqlite":
         engine = create_engine(
-            parsed, poolclass=NullPool, connect_args={"timeout": 30, "check_same_thread": False}
+            parsed,
+            poolclass=QueuePool,
+            pool_size=CONNECTIONS,
+            connect_args={"timeout": 30, "check_same_thread": False},
         )
 
         @event.listens_for(engine, "connect")
@@ -292,7 +301,8 @@ def _engine(url: str) -> Engine:
             cursor.close()
 
         return engine
-    return create_engine(parsed, poolclass=NullPool)
+    # A reader's connection that broke while it was idle is exchanged; the writer keeps its own.
+    return create_engine(parsed, poolclass=QueuePool, pool_size=CONNECTIONS, pool_pre_ping=True)
 
 
 def _begin(connection: Connection) -> None:
