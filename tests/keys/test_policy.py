@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from chain_adapter.keys.policy import (
     DAY_S,
     HOUR_S,
     AssetPolicy,
+    ChainPolicy,
     Policy,
     Quorums,
     Scope,
@@ -233,3 +235,20 @@ def test_records_have_safe_defaults() -> None:
     assert made.per_transaction == made.per_hour == made.per_day == 0
     assert made.credits.per_deposit == 0
     assert Quorums().policy == 2
+
+
+def test_the_documented_policy_reads(text: str) -> None:
+    """docs/security.md shows a whole policy: it must be one, with every key there is."""
+    page = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")
+    shown = page.split("```toml\n")[1].split("```")[0]
+    keys = [line for line in text.splitlines() if line.startswith(("ann", "bob"))]
+    lines = [
+        next((key for key in keys if line.startswith(f"{key[:3]} ")), line)
+        for line in shown.splitlines()
+    ]
+    made = parse_policy("\n".join(lines), Scope({"USDT": 6}, {"ethereum": 18}))
+    assert made.quorums == Quorums()
+    assert made.assets["USDT"].approve_twice_above == 8000 * 10**6
+    for kind, where in ((Quorums, "approvals"), (AssetPolicy, "assets"), (ChainPolicy, "chains")):
+        for name in kind.__dataclass_fields__:
+            assert name in shown, (where, name)
