@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -104,6 +104,29 @@ def init(
             ]
         )
         return InitResult(created, keystore.ledger_id, addresses, keystore_path, words)
+    finally:
+        keystore.close()
+
+
+def export_keys(
+    keystore_path: Path, passphrase: str, scheme: str, coin_type: int, account: int, upto: int
+) -> int:
+    """Export public keys below index `upto` for a scheme without public derivation.
+
+    Returns how many the daemon knows now; never fewer than before. Raises `KeyFileError`.
+    """
+    keystore = Keystore.open(keystore_path, passphrase)
+    try:
+        public = PublicKeys.load(keystore_path)
+        if public.seed_id != keystore.seed_id:
+            raise KeyFileError(f"{public_path(keystore_path)} belongs to another keystore")
+        known = public.exported(scheme, coin_type, account)
+        if known is None or known >= upto:
+            return upto if known is None else known
+        made = keystore.account_key(scheme, coin_type, account, upto)
+        accounts = {**public.accounts, (scheme, coin_type, account): made}
+        replace(public, accounts=accounts).save(keystore_path)
+        return upto
     finally:
         keystore.close()
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from chain_adapter.errors import KeyFileError, LedgerMismatch
-from chain_adapter.keys.init import ChainKeys, InitResult, init
+from chain_adapter.keys.init import ChainKeys, InitResult, export_keys, init
 from chain_adapter.keys.keystore import MIN_N, Keystore, PublicKeys, journal_path, public_path
 from chain_adapter.keys.mnemonics import seed_of
 from chain_adapter.keys.schemes import SCHEMES
@@ -100,6 +100,13 @@ def test_scheme_without_public_derivation_is_exported_ahead(tmp_path: Path) -> N
     with pytest.raises(KeyFileError, match="exported"):
         public.public_key("ed25519", 501, 1, 1000)
     assert result.addresses[0].path == "m/44'/501'/0'/0'/0'"
+    assert export_keys(result.keystore, PASSPHRASE, "ed25519", 501, 1, 1500) == 1500
+    assert export_keys(result.keystore, PASSPHRASE, "ed25519", 501, 1, 10) == 1500
+    more = PublicKeys.load(result.keystore)
+    assert more.public_key("ed25519", 501, 1, 999) == public.public_key("ed25519", 501, 1, 999)
+    assert more.public_key("ed25519", 501, 1, 1499)
+    make(tmp_path, chains=[chain])  # another init takes nothing back
+    assert PublicKeys.load(result.keystore).exported("ed25519", 501, 1) == 1500
 
 
 # --- opening what is not right ------------------------------------------------------------------
