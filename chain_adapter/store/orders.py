@@ -116,6 +116,9 @@ def _store(
 
 
 def _changed(tx: Tx, row: Row[Any], order: Sighting) -> str:
+    gone = row.claim_code == payouts.OPERATOR_REFUSED and not row.ever_claimed
+    if gone or outbox.state_of(tx, f"cancel:{row.id}") is not None:
+        return "known"  # it goes back, whatever it says now
     message = (
         f"{row.symbol} {row.trans_id} was {row.amount_told} to {row.address_to}"
         f"{' memo ' + row.memo_told if row.memo_told else ''}, is now {order.amount} to "
@@ -206,6 +209,20 @@ def unlisted_too_long(tx: Tx, symbol: str, *, older_than: int, most: int) -> lis
             .limit(most)
         )
     )
+
+
+def held_among(tx: Tx, symbol: str, names: frozenset[str]) -> int:
+    """How many of these wait for a person before they can be begun."""
+    rows = tx.all(
+        select(PAYOUTS.c.id).where(
+            PAYOUTS.c.symbol == symbol,
+            PAYOUTS.c.kind == Kind.WITHDRAWAL,
+            PAYOUTS.c.trans_id.in_(names),
+            PAYOUTS.c.state == Payout.QUEUED,
+            PAYOUTS.c.held_reason.is_not(None),
+        )
+    )
+    return len(rows)
 
 
 def release_first_page(tx: Tx, who: str, reason: str) -> int:

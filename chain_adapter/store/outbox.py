@@ -37,6 +37,7 @@ def put(
     grows: bool = False,
     height: int | None = None,
     depth: int = 0,
+    held: bool = False,
 ) -> bool:
     """Add an item, once for ever a `dedupe_key`; whether it is new.
 
@@ -58,6 +59,7 @@ def put(
             "grows": grows,
             "height": height,
             "depth": depth,
+            "held": held,
             "state": "open",
             "created_at": tx.now_us,
         },
@@ -72,6 +74,12 @@ def withdraw(tx: Tx, dedupe_key: str) -> bool:
         .values(state="withdrawn")
     )
     return touched == 1
+
+
+def state_of(tx: Tx, dedupe_key: str) -> str | None:
+    """The state of an item; None when there is none."""
+    value = tx.value(select(T.c.state).where(T.c.dedupe_key == dedupe_key))
+    return None if value is None else str(value)
 
 
 def reopen(tx: Tx, dedupe_key: str, **fields: Any) -> bool:

@@ -15,7 +15,14 @@ from chain_adapter.errors import StateConflict
 from chain_adapter.store import outbox
 from chain_adapter.store.alarms import raise_alarm
 from chain_adapter.store.events import record
-from chain_adapter.store.payouts import OPERATOR_REFUSED, get, refuse, subject, unmark
+from chain_adapter.store.payouts import (
+    OPERATOR_REFUSED,
+    get,
+    put_cancel,
+    refuse,
+    subject,
+    unmark,
+)
 from chain_adapter.store.payouts_onchain import PAYOUTS
 from chain_adapter.store.store import Tx
 
@@ -53,6 +60,9 @@ def operator_refuse(tx: Tx, row: Row[Any], who: str, reason: str) -> str:
     state = Payout(row.state)
     text = f"refused by {who}: {reason}"
     record(tx, row.chain, "refused by operator", subject(row), who=who, reason=reason)
+    if state is Payout.REFUSED and not row.ever_claimed:
+        put_cancel(tx, row, text)
+        return "goes back to its user"
     if state is Payout.QUEUED and not row.ever_claimed:
         refuse(tx, row, text, who=who)
         return "goes back to its user"

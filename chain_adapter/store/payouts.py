@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, insert, or_, select, update
 
 from chain_adapter.chain import Effect, SignedTx
 from chain_adapter.core.payouts import lock_order
@@ -95,13 +95,17 @@ def view_of(tx: Tx, payout_id: int) -> View:
 
 
 def working(tx: Tx, chain: str, queued_most: int = 200) -> list[View]:
-    """Everything of a chain that the payer works on, oldest first."""
+    """Everything of a chain that the payer works on, oldest first.
+
+    Of what is QUEUED those that the platform listed last come first: orders that users took back
+    stay QUEUED for a while, and must not stand before the others.
+    """
     base = select(PAYOUTS).where(PAYOUTS.c.chain == chain)
     later = [state for state in WORKING if state is not Payout.QUEUED]
     rows = list(tx.all(base.where(PAYOUTS.c.state.in_(later)).order_by(PAYOUTS.c.id)))
     rows += tx.all(
         base.where(PAYOUTS.c.state == Payout.QUEUED, PAYOUTS.c.held_reason.is_(None))
-        .order_by(PAYOUTS.c.id)
+        .order_by(PAYOUTS.c.listed_at.desc().nulls_first(), PAYOUTS.c.id)
         .limit(queued_most)
     )
     return _views(tx, rows)
@@ -126,9 +130,18 @@ def _views(tx: Tx, rows: Sequence[Row[Any]]) -> list[View]:
     return [View(row, tuple(attempts[row.id]), tuple(locks[row.id])) for row in rows]
 
 
-def reserved_locks(tx: Tx, chain: str, sender: str) -> frozenset[str]:
-    """Locks of an account that payouts hold; freed ones were deleted."""
-    rows = tx.all(select(LOCKS.c.lock).where(LOCKS.c.chain == chain, LOCKS.c.sender == sender))
+def reserved_locks(tx: Tx, chain: str, sender: str, settled_height: int) -> frozenset[str]:
+    """Locks of an account that payouts hold; freed ones were deleted.
+
+    Those used in a final block are left out: the chain itself never takes them again.
+    """
+    rows = tx.all(
+        select(LOCKS.c.lock).where(
+            LOCKS.c.chain == chain,
+            LOCKS.c.sender == sender,
+            or_(LOCKS.c.used_height.is_(None), LOCKS.c.used_height > settled_height),
+        )
+    )
     return frozenset(row.lock for row in rows)
 
 
@@ -158,19 +171,25 @@ def put_cancel(tx: Tx, row: Row[Any], reason: str) -> None:
         return
     if row.ever_claimed:
         raise StateConflict(f"payout {row.id} was claimed: the platform takes nothing back")
-    outbox.put(
+    key = f"cancel:{row.id}"
+    body = {
+        "trans_id": row.trans_id,
+        "quoted": bool(row.trans_id_quoted),
+        "msg": reason[:200],
+    }
+    fresh = outbox.put(
         tx,
-        dedupe_key=f"cancel:{row.id}",
+        dedupe_key=key,
         call="withdraw/cancel",
         symbol=row.symbol,
         chain=row.chain,
         subject=subject(row),
-        body={
-            "trans_id": row.trans_id,
-            "quoted": bool(row.trans_id_quoted),
-            "msg": reason[:200],
-        },
+        body=body,
+        held=row.held_reason is not None,
     )
+    if not fresh and outbox.state_of(tx, key) == "withdrawn":
+        # Withdrawn when an attempt was adopted, which has died since.
+        outbox.reopen(tx, key, body=body)
 
 
 def waits(tx: Tx, row: Row[Any], reason: str) -> None:
@@ -265,7 +284,8 @@ def sign(
     current = get(tx, row.id)
     if attempt.purpose == Purpose.PAY:
         move_payout(tx, current, Payout.SIGNED, f"txid {signed.txid}")
-        claim_or_pass(tx, get(tx, row.id), attempt, signed.txid, claim)
+        if current.claim_code is None:  # else refused by an operator while it was being signed
+            claim_or_pass(tx, get(tx, row.id), attempt, signed.txid, claim)
     elif attempt.purpose == Purpose.REPLACE and row.kind == Kind.WITHDRAWAL:
         # Told without waiting; a refusal of it stops nothing (docs/laws.md 2.7).
         outbox.put(
@@ -298,6 +318,7 @@ def claim_or_pass(
         body=dict(claim),
         order_key=f"{row.chain}/{attempt.sender}",
         order_seq=order if order >= 0 else attempt.id,
+        held=row.held_reason is not None,
     )
 
 
@@ -311,8 +332,10 @@ def claimed(tx: Tx, payout_id: int) -> None:
     if row.state != Payout.SIGNED:
         return
     move_payout(
-        tx, row, Payout.CLAIMED, "claim acknowledged", claimed_at=tx.now_us, ever_claimed=True
-    )
+        tx, row, Payout.CLAIMED, "claim acknowledged",
+        # Whoever said no meanwhile came too late: from now on it is owed.
+        claimed_at=tx.now_us, ever_claimed=True, claim_code=None,
+    )  # fmt: skip
     row = get(tx, payout_id)
     if any(a.included_height is not None and a.ok for a in view(tx, row).paying):
         # An adopted attempt may stand in a block before its claim is said again.

@@ -166,6 +166,8 @@ def pop_block(tx: Tx, chain: str, height: int, *, was_settled: bool) -> None:
         )
         for payout in payouts_of(tx, attempt.id):
             _uninclude(tx, payout, attempt, height)
+    if was_settled:
+        _revive(tx, chain, height)
     popped = tx.all(select(LOCKS).where(LOCKS.c.chain == chain, LOCKS.c.used_height == height))
     for lock in popped:
         if was_settled:
@@ -191,6 +193,26 @@ def pop_block(tx: Tx, chain: str, height: int, *, was_settled: bool) -> None:
             foreign.c.height == height,
             foreign.c.acknowledged_by.is_(None),
         )
+    )
+
+
+def _revive(tx: Tx, chain: str, height: int) -> None:
+    """Deaths that a final clock, or a dead parent, proved: that block is no more."""
+    blocks = schema.blocks
+    clock = tx.value(
+        select(blocks.c.clock).where(blocks.c.chain == chain, blocks.c.height == height - 1)
+    )
+    expiry = ATTEMPTS.c.expires >= (-1 if clock is None else clock)
+    tx.run(
+        update(ATTEMPTS)
+        .where(
+            ATTEMPTS.c.chain == chain,
+            or_(
+                and_(ATTEMPTS.c.dead.like("expired%"), expiry),
+                ATTEMPTS.c.dead.like("orphaned%"),
+            ),
+        )
+        .values(dead=None)
     )
 
 
@@ -266,6 +288,41 @@ def settle_to(tx: Tx, chain: str, settled_height: int, clock: int) -> None:
     )
     for row in expired:
         _bury(tx, row.id, f"expired at {row.expires}, final clock {clock}")
+    _bury_orphans(tx, tx.all(select(ATTEMPTS).where(alive)))
+
+
+def _bury_orphans(tx: Tx, alive: Sequence[Row[Any]]) -> None:
+    """The transaction that made one of its coins is dead: a lock names it before its place."""
+    parents = [
+        (row, parent)
+        for row in alive
+        for lock in json.loads(row.locks)
+        if (parent := lock.partition(":")[0]) != lock
+    ]
+    if not parents:
+        return
+    names = {parent for _, parent in parents}
+    dead = {
+        row.txid
+        for row in tx.all(
+            select(ATTEMPTS.c.txid).where(
+                ATTEMPTS.c.chain == parents[0][0].chain,
+                ATTEMPTS.c.txid.in_(names),
+                ATTEMPTS.c.dead.is_not(None),
+            )
+        )
+    }
+    while True:  # a child of an orphan is one too
+        found = {
+            row.id: (row, parent)
+            for row, parent in parents
+            if parent in dead and row.txid not in dead
+        }
+        if not found:
+            return
+        for row, parent in found.values():
+            _bury(tx, row.id, f"orphaned with {parent}")
+            dead.add(row.txid)
 
 
 def _bury(tx: Tx, attempt_id: int, why: str) -> None:

@@ -15,9 +15,9 @@ import structlog
 from sqlalchemy import Row, insert, select, update
 
 from chain_adapter import money
-from chain_adapter.core.states import Payout, Purpose
+from chain_adapter.core.states import PAYOUT_EDGES, Payout, Purpose
 from chain_adapter.errors import StateConflict
-from chain_adapter.keys.journal import JournalEntry
+from chain_adapter.keys.journal import JournalEntry, SettledMark
 from chain_adapter.store import payout_marks, payouts, schema
 from chain_adapter.store.alarms import close_alarm, raise_alarm
 from chain_adapter.store.events import move_payout, record
@@ -53,6 +53,8 @@ class Adoption:
         await self._adopt(entries)
         names = frozenset(entry.txid for entry in entries)
         await self._store.write(lambda tx: self._hold_unknown(tx, names))
+        marks = await self._signer.settled()
+        await self._store.write(lambda tx: self._adopt_marks(tx, marks))
         self._session = session
 
     async def examine_foreign(self) -> bool:
@@ -128,6 +130,16 @@ class Adoption:
             body = self._attempts.notice(row, entry.txid)
             payouts.claim_or_pass(tx, row, attempt, entry.txid, body)
         return True
+
+    def _adopt_marks(self, tx: Tx, marks: Sequence[SettledMark]) -> None:
+        """What people settled by hand stays settled, whatever an older database says."""
+        for mark in marks:
+            row = payouts.find(tx, mark.payout.kind, mark.payout.symbol, mark.payout.trans_id)
+            if row is None or row.chain != self._terms.chain:
+                continue
+            if (Payout(row.state), Payout.SETTLED) in PAYOUT_EDGES:
+                why = f"the signer's journal has it settled by {mark.by_whom}"
+                move_payout(tx, row, Payout.SETTLED, why, ended_at=tx.now_us)
 
     def _new_payout(self, tx: Tx, entry: JournalEntry) -> Row[Any]:
         # The journal keeps payments as [asset, to, amount or "all", memo or ""].

@@ -150,10 +150,11 @@ class Consumer:
             return moved
         waited_s = (asked_at - self._full_since[0]) / 1_000_000
         waiting = self._waiting(tx, names)
-        if len(waiting) >= PAGE_SIZE // 2:
+        stuck = len(waiting) + orders.held_among(tx, symbol, names)
+        if stuck >= PAGE_SIZE // 2:
             raise_alarm(
                 tx, "window_full", subject,
-                f"{len(waiting)} of a full page of {symbol} cannot be begun", self._chain,
+                f"{stuck} of a full page of {symbol} cannot be begun", self._chain,
             )  # fmt: skip
         if waited_s < self._terms.window_s or limit_s is None or not waiting:
             return moved

@@ -125,7 +125,7 @@ class Desk:
         """Locks of an account that payouts hold."""
         if sender not in now.taken:
             now.taken[sender] = await self.store.read(
-                lambda tx: payouts.reserved_locks(tx, self.terms.chain, sender)
+                lambda tx: payouts.reserved_locks(tx, self.terms.chain, sender, now.settled_height)
             )
         return now.taken[sender]
 

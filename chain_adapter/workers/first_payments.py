@@ -10,7 +10,13 @@ from typing import Any
 import structlog
 from sqlalchemy import Row
 
-from chain_adapter.chain import FeeAboveLimit, InsufficientFunds, InvalidAddress, Rejected
+from chain_adapter.chain import (
+    FeeAboveLimit,
+    InsufficientFunds,
+    InvalidAddress,
+    Rejected,
+    Unavailable,
+)
 from chain_adapter.core.payouts import Recipients, Refused, screen
 from chain_adapter.core.states import Kind, Payout, Purpose
 from chain_adapter.errors import StateConflict
@@ -25,6 +31,7 @@ log = structlog.get_logger(__name__)
 MOST_TOP_UPS = 3  # a sweep: fees may rise between top-up and sweep, but not for ever
 MOST_TRIES = 2  # of a payout of our own that fails on chain
 BATCH = 64  # built in one step before the others get their turn
+UNANSWERED_MOST = 2  # builds without an answer in one step: then the node is the trouble
 UNDER_WAY = (Payout.RESERVED, Payout.SIGNED, Payout.CLAIMED)
 
 
@@ -36,23 +43,33 @@ class FirstPayments:
         self._desk = desk
         names = desk.terms.assets
         self._contracts = frozenset(desk.chain.asset_key(name) for name in names) - {b""}
+        self._tried: dict[int, int] = {}  # payout -> turn in which it was last built in vain
+        self._turn = 0
 
     async def run(self, now: Situation) -> bool:
         """Begin what can be begun; whether anything moved."""
-        queued = [v for v in now.views if Payout(v.row.state) is Payout.QUEUED]
-        queued.sort(key=lambda v: (v.row.kind != Kind.WITHDRAWAL, v.row.id))
         ready: list[tuple[Built, asyncio.Future[Row[Any]]]] = []
         moved = False
-        for listed in queued[:BATCH]:
+        unanswered = 0
+        for listed in self._in_turn(now)[:BATCH]:
             view = await self._screen(listed)
             if view is None:
                 moved = True
                 continue
             if not self._may_begin(view, now):
                 continue
-            built = await self._build(view, now, [b for b, _ in ready])
+            try:
+                built = await self._build(view, now, [b for b, _ in ready])
+            except Unavailable as error:
+                log.warning("not_built", payout=view.row.id, why=str(error))
+                built = None
+                unanswered += 1
             if built is None:
+                self._tried[view.row.id] = self._turn
+                if unanswered >= UNANSWERED_MOST:
+                    break
                 continue
+            self._tried.pop(view.row.id, None)
             unit = partial(
                 self._desk.attempts.reserve, built=built, build_height=now.settled_height
             )
@@ -71,6 +88,31 @@ class FirstPayments:
                 signing.append(self._sign(built.view, attempt))
         await asyncio.gather(*signing)
         return True
+
+    def _in_turn(self, now: Situation) -> list[View]:
+        """What can be judged or begun now, withdrawals first; what was tried in vain comes after
+        what was not, so that a batch of unpayable ones never stands before the rest."""
+        queued = [
+            view
+            for view in now.views
+            if Payout(view.row.state) is Payout.QUEUED
+            and (self._is_to_judge(view.row) or self._may_begin(view, now))
+        ]
+        self._turn += 1
+        waiting = {view.row.id for view in queued}
+        self._tried = {key: turn for key, turn in self._tried.items() if key in waiting}
+        queued.sort(
+            key=lambda v: (
+                v.row.kind != Kind.WITHDRAWAL, self._tried.get(v.row.id, 0), v.row.id
+            )
+        )  # fmt: skip
+        return queued
+
+    @staticmethod
+    def _is_to_judge(row: Row[Any]) -> bool:
+        """Not screened yet, or refused already: neither needs funds, fees or a listing."""
+        refused = row.claim_code is not None and not row.ever_claimed
+        return refused or (row.kind == Kind.WITHDRAWAL and row.amount is None)
 
     async def _sign(self, view: View, attempt: Row[Any]) -> None:
         row = await self._desk.store.read(partial(payouts.get, payout_id=view.row.id))

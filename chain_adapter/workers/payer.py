@@ -170,11 +170,11 @@ class Payer:
 def _another_or_hold(tx: Tx, view: View) -> None:
     """Claimed, and every attempt is dead or failed: one new attempt, else a person."""
     row = payouts.get(tx, view.row.id)
-    failed = any(a.final and not a.ok for a in view.paying)
+    failed = sum(1 for a in view.paying if a.final and not a.ok)
     if failed:
         text = f"{row.symbol} {row.trans_id} was included but did not pay"
         raise_alarm(tx, "payment_failed", payouts.subject(row), text, row.chain)
-    if failed and row.tries >= 1 and row.kind == Kind.WITHDRAWAL:
+    if failed > 1 and row.kind == Kind.WITHDRAWAL:
         payout_marks.hold(tx, row, "adapter", "it failed on chain twice")
         return
     payouts.requeue(tx, row.id, "every attempt is dead: one new attempt")

@@ -11,14 +11,17 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import structlog
 from sqlalchemy import Row
 
-from chain_adapter.chain import Rejected, SignedTx
+from chain_adapter.chain import Rejected, SignedTx, Unavailable
 from chain_adapter.core.payouts import lock_order
 from chain_adapter.core.states import Payout, Purpose
 from chain_adapter.store import payouts
 from chain_adapter.store.payouts import View
 from chain_adapter.workers.desk import Desk, Situation
+
+log = structlog.get_logger(__name__)
 
 
 class Sending:
@@ -43,28 +46,34 @@ class Sending:
                     if ordered:
                         break  # nothing of that account behind it is sent
                     continue
-                await self._send(sendable, now)
+                if not await self._send(sendable, now) and ordered:
+                    break
                 if first or not ordered:
                     await self._replace_if_stuck(view, sendable, now)
                 first = False
 
-    async def _send(self, attempts: Sequence[Row[Any]], now: Situation) -> None:
-        """The newest attempt; an older one only where the newest is refused."""
+    async def _send(self, attempts: Sequence[Row[Any]], now: Situation) -> bool:
+        """The newest attempt; an older one only where the newest is refused. Whether the nodes
+        could be asked: without an answer its line waits, the others go on."""
         desk = self._desk
         head = desk.board.heads.get(desk.terms.chain, now.head_height)
         for attempt in reversed(attempts):
             if attempt.sent_at is not None and (attempt.resent_height or 0) >= head:
-                return
+                return True
             said: str | None = None
             try:
                 await desk.chain.broadcast(SignedTx(attempt.txid, bytes(attempt.raw)))
             except Rejected as error:
                 said = error.why
+            except Unavailable as error:
+                log.warning("not_broadcast", txid=attempt.txid, why=str(error))
+                return False
             await desk.store.write(
                 partial(payouts.mark_sent, attempt_id=attempt.id, head_height=head, node_said=said)
             )
             if said is None:
-                return
+                return True
+        return True
 
     async def _replace_if_stuck(
         self, view: View, sendable: Sequence[Row[Any]], now: Situation
@@ -78,6 +87,8 @@ class Sending:
         waited_s = desk.store.clock.now().timestamp() - newest / 1_000_000
         if waited_s >= desk.terms.replace_after_s:
             is_void = any(a.purpose == Purpose.VOID for a in sendable)
+            if view.row.held_reason is not None and not is_void:
+                return  # a mark stops the signing of what pays, never of what is sent
             await desk.again(view, now, Purpose.VOID if is_void else Purpose.REPLACE)
 
 

@@ -17,11 +17,13 @@ from sqlalchemy import Row, or_, select
 from chain_adapter import money
 from chain_adapter.chain import Chain, Coin, Effect, Intent, Payment, Rejected, SignedTx
 from chain_adapter.core.states import Kind, Purpose
-from chain_adapter.keys.journal import Death, JournalEntry, PayoutKey, State
+from chain_adapter.errors import SigningRefused
+from chain_adapter.keys.journal import Death, JournalEntry, PayoutKey, SettledMark, State
 from chain_adapter.keys.journal import Purpose as SignedPurpose
 from chain_adapter.keys.request import KeyPath, SignRequest
 from chain_adapter.platform_api.answers import Warrant
 from chain_adapter.store import payouts, schema, treasury
+from chain_adapter.store.alarms import raise_alarm
 from chain_adapter.store.payouts import View
 from chain_adapter.store.payouts_onchain import ATTEMPTS
 from chain_adapter.store.store import Store, Tx
@@ -34,6 +36,8 @@ class Signer(Protocol):
     async def sign(self, request: SignRequest) -> SignedTx: ...
 
     async def journal(self, chain: str) -> Sequence[JournalEntry]: ...
+
+    async def settled(self) -> Sequence[SettledMark]: ...
 
     async def close(self, chain: str, txid: str, death: Death) -> None: ...
 
@@ -247,8 +251,21 @@ class Attempts:
             if attempt.txid is None or attempt.raw is None:
                 continue
             death = death_of(attempt, view, settled_height)
-            if death is not None:
+            if death is None:
+                continue
+            try:
                 await self._signer.close(view.row.chain, attempt.txid, death)
+            except SigningRefused as error:
+                # The journal stays stricter than it need be: whatever that forbids later is
+                # refused then. One payout that it disputes must not stop the others.
+                await self._store.write(
+                    partial(_disputed, row=view.row, txid=attempt.txid, why=error.why)
+                )
+
+
+def _disputed(tx: Tx, row: Row[Any], txid: str, why: str) -> None:
+    text = f"{row.symbol} {row.trans_id}: the end of {txid} is not journaled: {why}"
+    raise_alarm(tx, "signing_refused", payouts.subject(row), text, row.chain)
 
 
 def death_of(attempt: Row[Any], view: View, settled_height: int) -> Death | None:
@@ -258,6 +275,8 @@ def death_of(attempt: Row[Any], view: View, settled_height: int) -> Death | None
     why = attempt.dead or ""
     if why.startswith("expired"):
         return Death(State.EXPIRED, settled_height, clock=int(why.rpartition(" ")[2]))
+    if why.startswith("orphaned"):
+        return Death(State.ORPHANED, settled_height, by_txid=why.rpartition(" ")[2])
     held = set(json.loads(attempt.locks))
     for lock in view.locks:
         if why and lock.lock in held and lock.used_txid and lock.used_txid != attempt.txid:
