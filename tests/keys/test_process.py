@@ -32,7 +32,7 @@ from chain_adapter.keys.remote import RemoteSigner
 from chain_adapter.keys.server import SignerServer
 from chain_adapter.keys.signer import Credit, Death, LocalSigner, State, verify_proof
 from chain_adapter.keys.unix_socket import connect_to, listen_at
-from tests.keys.test_gate import notice
+from tests.keys.operators import notice
 from tests.keys.world import CHAIN, IDENTITY, PASSPHRASE, World
 
 ROOT = Path(__file__).parents[2]
