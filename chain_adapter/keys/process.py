@@ -33,6 +33,7 @@ from chain_adapter.keys.unix_socket import listen_at
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
 KILL_POLL_S: Final = 0.25
+END_TIMEOUT_S: Final = 10.0
 _log = structlog.get_logger("signer")
 
 
@@ -71,51 +72,85 @@ def harden(*, child: bool) -> None:
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-async def start_child(argv: Sequence[str]) -> tuple[RemoteSigner, asyncio.subprocess.Process]:
-    """Start `argv --fd N` as a child and connect to it; call from the main thread's loop.
+class Child:
+    """The child process behind a `RemoteSigner`; one that has ended is started anew when asked.
+
+    Guarantees: at most one child at a time. What was under way when it ended is `Unreachable` to
+    the caller, and the same request then gives the same bytes.
+    """
+
+    def __init__(self, argv: Sequence[str]) -> None:
+        self._argv = tuple(argv)
+        self._process: asyncio.subprocess.Process | None = None
+        self._ended = False
+
+    @property
+    def pid(self) -> int | None:
+        return None if self._process is None else self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return None if self._process is None else self._process.returncode
+
+    async def connect(self) -> socket.socket:
+        """Our end of a socket pair to a new child. Call from the main thread's loop: the kernel
+        ends the child with the very thread that started it.
+        """
+        if self._ended:
+            raise Unreachable("the signer of this process was ended")
+        if self._process is not None:
+            _log.warning("signer_child_gone", pid=self._process.pid)
+            await self._finish()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        ours.setblocking(False)
+        with theirs:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._argv,
+                "--fd",
+                str(theirs.fileno()),
+                pass_fds=[theirs.fileno()],
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+            )
+        return ours
+
+    async def end(self) -> None:
+        """Wait for the child, whose connection is closed, and start no other."""
+        self._ended = True
+        await self._finish()
+
+    async def _finish(self) -> None:
+        if self._process is None:
+            return
+        try:
+            async with asyncio.timeout(END_TIMEOUT_S):
+                await self._process.wait()  # it ends by itself once its connection is closed
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            await self._process.wait()
+
+
+async def start_child(argv: Sequence[str]) -> tuple[RemoteSigner, Child]:
+    """Start `argv --fd N` as a child and connect to it.
 
     Raises what kept it from starting (`KeyFileError`, `ConfigError`, `AlreadyRunning`) or
     `Unreachable`.
     """
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    ours.setblocking(False)
-    with theirs:
-        process = await asyncio.create_subprocess_exec(
-            *argv,
-            "--fd",
-            str(theirs.fileno()),
-            pass_fds=[theirs.fileno()],
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-        )
-    ends = [ours]
-
-    def connect() -> socket.socket:
-        if not ends:
-            raise Unreachable("the signer, a child of this process, has ended")
-        return ends.pop()
-
-    remote = RemoteSigner(connect)
+    child = Child(argv)
+    remote = RemoteSigner(child.connect)
     try:
         await remote.ready()
     except BaseException:
-        await remote.aclose()
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        await process.wait()
+        await end_child(remote, child)
         raise
-    return remote, process
+    return remote, child
 
 
-async def end_child(remote: RemoteSigner, process: asyncio.subprocess.Process) -> None:
+async def end_child(remote: RemoteSigner, child: Child) -> None:
     """Close the connection, upon which the child ends by itself, and wait for it."""
     await remote.aclose()
-    try:
-        async with asyncio.timeout(10):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
+    await child.end()
 
 
 # --- inside -------------------------------------------------------------------------------------

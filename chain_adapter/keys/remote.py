@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -37,7 +37,7 @@ class RemoteSigner:
 
     def __init__(
         self,
-        connect: Callable[[], socket.socket],
+        connect: Callable[[], Awaitable[socket.socket]],
         *,
         role: str = wire.DAEMON,
         timeout_s: float = CALL_TIMEOUT_S,
@@ -55,7 +55,11 @@ class RemoteSigner:
     @classmethod
     def at(cls, path: Path, *, role: str = wire.DAEMON) -> RemoteSigner:
         """A signer that listens at a Unix socket."""
-        return cls(lambda: connect_to(path), role=role)
+
+        async def connect() -> socket.socket:
+            return connect_to(path)
+
+        return cls(connect, role=role)
 
     @property
     def controls(self) -> RemoteSigner:
@@ -150,7 +154,7 @@ class RemoteSigner:
                 return
             if self._closed:
                 raise Unreachable("the connection to the signer was closed")
-            connection = self._connect()
+            connection = await self._connect()
             reader, self._writer = await asyncio.open_unix_connection(sock=connection)
             self._reading = asyncio.create_task(self._read(reader))
             answer = await self._ask(wire.Hello(wire.VERSION, self._role), HELLO_TIMEOUT_S)
@@ -182,6 +186,8 @@ class RemoteSigner:
             raise Unreachable(f"signer: the connection broke ({problem})") from None
         finally:
             self._waiting.pop(id_, None)
+            if future.done() and not future.cancelled():
+                future.exception()  # seen: what the caller gets is raised above
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         why = "the signer is gone"

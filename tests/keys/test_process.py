@@ -31,7 +31,7 @@ from chain_adapter.keys.process import end_child, socket_beside, start_child
 from chain_adapter.keys.remote import RemoteSigner
 from chain_adapter.keys.server import SignerServer
 from chain_adapter.keys.signer import Credit, Death, LocalSigner, State, verify_proof
-from chain_adapter.keys.unix_socket import connect_to, listen_at
+from chain_adapter.keys.unix_socket import listen_at
 from tests.keys.operators import notice
 from tests.keys.world import CHAIN, IDENTITY, PASSPHRASE, World
 
@@ -314,6 +314,7 @@ async def test_kill_switch_by_signal_and_file(world: World) -> None:
     remote, process = await start_child(child_command(world))
     try:
         await remote.pin(CHAIN, IDENTITY)
+        assert process.pid is not None
         os.kill(process.pid, signal.SIGUSR1)
         status = await until_status(remote, lambda s: s.killed is not None)
         assert "SIGUSR1" in status.killed
@@ -337,6 +338,25 @@ async def until_status(remote: RemoteSigner, holds: Callable[[Any], bool]) -> An
     while not holds(found := await remote.status()):
         assert time.monotonic() < end
     return found
+
+
+async def test_a_child_that_was_killed_comes_back(world: World) -> None:
+    request = world.request()
+    remote, child = await start_child(child_command(world))
+    try:
+        await remote.pin(CHAIN, IDENTITY)
+        signed = await remote.sign(request)
+        first = child.pid
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: not is_alive(first))
+        assert await until(lambda: remote.sign(request)) == signed
+        assert child.pid != first
+        assert len(await remote.journal(CHAIN)) == 1
+    finally:
+        await end_child(remote, child)
+    with pytest.raises(Unreachable):
+        await remote.status()
 
 
 PARENT = """
@@ -382,7 +402,7 @@ async def test_standalone_signer_ends_on_sigterm(world: World) -> None:
     path = socket_beside(world.path)
 
     async def greeted() -> RemoteSigner:
-        made = RemoteSigner(lambda: connect_to(path))
+        made = RemoteSigner.at(path)
         await made.ready()
         return made
 
