@@ -118,3 +118,15 @@ class SigningRefused(AdapterError):
         super().__init__(why)
         self.why = why
         self.for_good = for_good
+
+
+class SigningWaits(SigningRefused):
+    """The signer would sign it at another time, or once somebody says so; nothing is wrong with it.
+
+    `waits_for`: "switch" (the kill switch is on), "approval" (operators must sign), "policy" (a
+    limit of the policy in force: a window must pass, or operators must change it).
+    """
+
+    def __init__(self, why: str, waits_for: str) -> None:
+        super().__init__(why)
+        self.waits_for = waits_for

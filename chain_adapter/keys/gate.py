@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from chain_adapter.chain import Effect
-from chain_adapter.errors import SigningRefused
+from chain_adapter.errors import SigningRefused, SigningWaits
 from chain_adapter.keys.approvals import Approval, Claim, content_of, pay_claim, read_approval
 from chain_adapter.keys.audit import AuditLog
 from chain_adapter.keys.exclusion import counts_time, is_over
@@ -148,7 +148,7 @@ class Gate:
 
     def check_killed(self) -> None:
         if (why := self.killed) is not None:
-            raise SigningRefused(f"the kill switch is on ({why}): nothing is signed")
+            raise SigningWaits(f"the kill switch is on ({why}): nothing is signed", "switch")
 
     def kill(self, tx: JournalTx, reason: str) -> None:
         """Stop all signing until `resume`. Again: changes nothing."""
@@ -229,9 +229,10 @@ class Gate:
         """The names of at least `needed` operators who approved. Raises `SigningRefused`."""
         names = self.approved_by(tx, claim)
         if len(names) < needed:
-            raise SigningRefused(
+            raise SigningWaits(
                 f"{claim.subject}: {claim.act} waits for {needed} operators to approve, "
-                f"{len(names)} did ({', '.join(names) or 'nobody'})"
+                f"{len(names)} did ({', '.join(names) or 'nobody'})",
+                "approval",
             )
         return names
 
@@ -342,8 +343,8 @@ class Gate:
             claim = Claim("credit", credit.request_id, content)
             names = self.approved_by(tx, claim)
             if len(names) < self.policy.quorums.credit:
-                raise SigningRefused(
-                    f"deposit {credit.request_id}: {why}; an operator must approve"
+                raise SigningWaits(
+                    f"deposit {credit.request_id}: {why}; an operator must approve", "approval"
                 )
             self.event(tx, "credit", credit.request_id, {"approved_by": names, "above": why})
         tx.connection.execute(

@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from chain_adapter import money
-from chain_adapter.errors import AmountError, ConfigError, SigningRefused
+from chain_adapter.errors import AmountError, ConfigError, SigningWaits
 from chain_adapter.keys.ssh_signature import PublicKey, SignatureError
 
 HOUR_S: Final = 3600
 DAY_S: Final = 86400
 MAX_POLICY_BYTES: Final = 256 * 1024
 UNLIMITED: Final = "unlimited"
+WAITS_FOR: Final = "policy"
 
 Limit = int | None
 """Base units; None is unlimited, 0 denies."""
@@ -155,17 +156,17 @@ def parse_policy(text: str, scope: Scope) -> Policy:
 
 
 def judge_payment(policy: Policy, symbol: str, amount: int, address_key: str, spent: Spent) -> int:
-    """How many different operators must approve this withdrawal. Raises `SigningRefused`.
+    """How many different operators must approve this withdrawal. Raises `SigningWaits`.
 
     `address_key` is the recipient's canonical spelling, `spent` what went before in the windows.
     """
     asset = policy.assets.get(symbol)
     if asset is None:
-        raise SigningRefused(f"policy: {symbol} is not allowed")
+        raise SigningWaits(f"policy: {symbol} is not allowed", WAITS_FOR)
     if address_key in asset.deny:
-        raise SigningRefused(f"policy: {symbol} to {address_key} is denied")
+        raise SigningWaits(f"policy: {symbol} to {address_key} is denied", WAITS_FOR)
     if asset.allow and address_key not in asset.allow:
-        raise SigningRefused(f"policy: {address_key} is not among the allowed of {symbol}")
+        raise SigningWaits(f"policy: {address_key} is not among the allowed of {symbol}", WAITS_FOR)
     _within(symbol, "per_transaction", asset.per_transaction, amount)
     _within(symbol, "per_hour", asset.per_hour, spent.hour + amount)
     _within(symbol, "per_day", asset.per_day, spent.day + amount)
@@ -181,14 +182,14 @@ def judge_payment(policy: Policy, symbol: str, amount: int, address_key: str, sp
 
 
 def judge_fee(policy: Policy, chain: str, max_fee: int, more: int, spent_day: int) -> None:
-    """`max_fee` of the transaction, `more` that it adds to the day's. Raises `SigningRefused`."""
+    """`max_fee` of the transaction, `more` that it adds to the day's. Raises `SigningWaits`."""
     limits = _chain(policy, chain)
     _within(chain, "fee_per_transaction", limits.fee_per_transaction, max_fee)
     _within(chain, "fee_per_day", limits.fee_per_day, spent_day + more)
 
 
 def judge_top_up(policy: Policy, chain: str, amount: int, spent_day: int) -> None:
-    """Gas moved to an address of ours. Raises `SigningRefused`."""
+    """Gas moved to an address of ours. Raises `SigningWaits`."""
     limits = _chain(policy, chain)
     _within(chain, "top_up_per_transaction", limits.top_up_per_transaction, amount)
     _within(chain, "top_up_per_day", limits.top_up_per_day, spent_day + amount)
@@ -215,13 +216,15 @@ def judge_credit(policy: Policy, symbol: str, amount: int, spent: Spent) -> str 
 def _chain(policy: Policy, chain: str) -> ChainPolicy:
     limits = policy.chains.get(chain)
     if limits is None:
-        raise SigningRefused(f"policy: nothing is allowed on chain {chain}")
+        raise SigningWaits(f"policy: nothing is allowed on chain {chain}", WAITS_FOR)
     return limits
 
 
 def _within(where: str, name: str, limit: Limit, value: int) -> None:
     if limit is not None and value > limit:
-        raise SigningRefused(f"policy: {where} {name} is {limit} base units, this makes {value}")
+        raise SigningWaits(
+            f"policy: {where} {name} is {limit} base units, this makes {value}", WAITS_FOR
+        )
 
 
 def _operators(table: Mapping[str, Any]) -> dict[str, PublicKey]:

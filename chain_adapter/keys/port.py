@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from chain_adapter.chain import SignedTx
+from chain_adapter.errors import SigningRefused
 from chain_adapter.keys.journal import Death, JournalEntry, PayoutKey, SettledMark
 from chain_adapter.keys.request import SignRequest
 
@@ -16,6 +18,13 @@ class Signer(Protocol):
         """The signed transaction, journaled before it is returned; the same for the same request.
 
         Raises `SigningRefused` with the reason, `Unreachable` when nothing can be signed now.
+        """
+        ...
+
+    async def judge(self, requests: Sequence[SignRequest]) -> list[SigningRefused | None]:
+        """What `sign` would answer, asked before anything is reserved: None where it would sign.
+
+        The requests count together, in this order; nothing is signed, booked or journaled.
         """
         ...
 

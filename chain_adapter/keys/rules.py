@@ -14,10 +14,10 @@ from typing import Final
 
 import msgspec
 
-from chain_adapter.chain import Effect, InvalidAddress, Payment
+from chain_adapter.chain import Effect, InvalidAddress, Payment, SignedTx
 from chain_adapter.errors import SigningRefused
 from chain_adapter.keys.derivation import Account
-from chain_adapter.keys.journal import Purpose
+from chain_adapter.keys.journal import NewAttempt, Purpose
 from chain_adapter.keys.request import (
     COLD,
     KINDS,
@@ -184,6 +184,26 @@ def payments_text(payments: Sequence[Payment]) -> bytes:
         for p in payments
     )
     return msgspec.json.encode(rows)
+
+
+def new_attempt(request: SignRequest, effect: Effect, signed: SignedTx) -> NewAttempt:
+    """What the journal keeps of it."""
+    return NewAttempt(
+        chain=request.chain,
+        txid=signed.txid,
+        payout=request.payout,
+        purpose=request.purpose,
+        account=request.account,
+        index=request.index,
+        sender=request.intent.sender,
+        payments=payments_text(request.intent.payments),
+        payload=request.payload,
+        raw=signed.raw,
+        max_fee=effect.max_fee,
+        locks=effect.locks,
+        expires=effect.expires,
+        build_height=request.build_height,
+    )
 
 
 # --- inside -------------------------------------------------------------------------------------

@@ -129,6 +129,9 @@ class SignerServer:
         match call:
             case wire.Sign():
                 return await signer.sign(call.request)
+            case wire.Judge():
+                verdicts = await signer.judge(call.requests)
+                return [None if one is None else wire.failure_of(one) for one in verdicts]
             case wire.ReadJournal():
                 return _page(await signer.journal(call.chain, call.after, _PAGE))
             case wire.ReadSettled():

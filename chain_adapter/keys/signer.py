@@ -9,7 +9,8 @@ contradict each other are never both granted, and commits are made in groups.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Self
@@ -27,7 +28,6 @@ from chain_adapter.keys.journal import (
     Death,
     JournalEntry,
     JournalTx,
-    NewAttempt,
     PayoutKey,
     Purpose,
     SettledMark,
@@ -47,7 +47,7 @@ from chain_adapter.keys.rules import (
     check_keys,
     check_kind,
     check_network,
-    payments_text,
+    new_attempt,
 )
 from chain_adapter.keys.schemes import Scheme, scheme_named
 from chain_adapter.keys.warrant import Verify, refused
@@ -76,6 +76,10 @@ _KEPT_KEYS: Final = 4096
 
 SignMessage = Callable[[bytes, bytes], bytes]
 """(message, the payload it was derived from) -> signature."""
+
+
+class _Judged(Exception):
+    """Everything was judged: nothing of it stays."""
 
 
 class LocalSigner:
@@ -187,9 +191,26 @@ class LocalSigner:
             chain = self._chain(request.chain)
             return await self._journal.run(lambda tx: self._sign(tx, request, chain))
         except SigningRefused as refusal:
-            detail = {"why": refusal.why, "purpose": request.purpose, "chain": request.chain}
-            await self._journal.run(lambda tx: self._gate.refusal(tx, str(request.payout), detail))
+            await self._tell(request, refusal)
             raise
+
+    async def judge(self, requests: Sequence[SignRequest]) -> list[SigningRefused | None]:
+        verdicts: list[SigningRefused | None] = []
+
+        def unit(tx: JournalTx) -> None:
+            verdicts.extend(self._verdict(tx, one) for one in requests)
+            raise _Judged  # undoes what was booked while judging
+
+        with suppress(_Judged):
+            await self._journal.run(unit)
+        for request, refusal in zip(requests, verdicts, strict=True):
+            if refusal is not None:
+                await self._tell(request, refusal)
+        return verdicts
+
+    async def _tell(self, request: SignRequest, refusal: SigningRefused) -> None:
+        detail = {"why": refusal.why, "purpose": request.purpose, "chain": request.chain}
+        await self._journal.run(lambda tx: self._gate.refusal(tx, str(request.payout), detail))
 
     async def journal(self, chain: str, after: int = 0, limit: int = -1) -> list[JournalEntry]:
         return await self._journal.run(lambda tx: tx.entries(chain, after, limit))
@@ -258,11 +279,37 @@ class LocalSigner:
 
     # --- inside: everything below runs in the journal's thread
 
+    def _verdict(self, tx: JournalTx, request: SignRequest) -> SigningRefused | None:
+        try:
+            self._allow(tx, request, self._chain(request.chain))
+        except SigningRefused as refusal:
+            return refusal
+        return None
+
     def _sign(self, tx: JournalTx, request: SignRequest, chain: SignerChain) -> SignedTx:
         self._gate.check_killed()
         again = tx.same_payload(request.chain, request.payout, request.payload)
         if again is not None:
             return SignedTx(*again)
+        effect, wanted, reason = self._allow(tx, request, chain)
+        signatures = [
+            self._key(request.chain, chain, wanted[s.public_key])[1](s.message, request.payload)
+            for s in effect.to_sign
+        ]
+        try:
+            signed = chain.chain.assemble(request.payload, signatures)
+        except ChainError as problem:
+            raise refused(f"{request.payout}: the payload does not assemble: {problem}") from None
+        tx.record(new_attempt(request, effect, signed))
+        told = {"chain": request.chain, "purpose": request.purpose, "txid": signed.txid}
+        self._gate.event(tx, "signed", str(request.payout), {**told, "why": reason})
+        return signed
+
+    def _allow(
+        self, tx: JournalTx, request: SignRequest, chain: SignerChain
+    ) -> tuple[Effect, dict[bytes, KeyPath], str]:
+        """Every rule, in order; (effect, public key -> path, why it is allowed)."""
+        self._gate.check_killed()
         effect = self._inspect(request, chain)
         check_network(effect, tx.pinned(request.chain), request.chain)
 
@@ -277,44 +324,7 @@ class LocalSigner:
         paid = [a.payments for a in attempts if a.purpose != Purpose.VOID]
         check_kind(request, net, chain, own, verify=self._verify, earlier=paid[0] if paid else None)
         reason = self._gate.check_payment(tx, request, effect, attempts, chain)
-        signatures = [
-            self._key(request.chain, chain, wanted[s.public_key])[1](s.message, request.payload)
-            for s in effect.to_sign
-        ]
-        try:
-            signed = chain.chain.assemble(request.payload, signatures)
-        except ChainError as problem:
-            raise refused(f"{request.payout}: the payload does not assemble: {problem}") from None
-        tx.record(
-            NewAttempt(
-                chain=request.chain,
-                txid=signed.txid,
-                payout=request.payout,
-                purpose=request.purpose,
-                account=request.account,
-                index=request.index,
-                sender=request.intent.sender,
-                payments=payments_text(request.intent.payments),
-                payload=request.payload,
-                raw=signed.raw,
-                max_fee=effect.max_fee,
-                locks=effect.locks,
-                expires=effect.expires,
-                build_height=request.build_height,
-            )
-        )
-        self._gate.event(
-            tx,
-            "signed",
-            str(request.payout),
-            {
-                "chain": request.chain,
-                "purpose": request.purpose,
-                "txid": signed.txid,
-                "why": reason,
-            },
-        )
-        return signed
+        return effect, wanted, reason
 
     def _vouched(self, tx: JournalTx, entry: JournalEntry, death: Death) -> bool:
         """Whether operators vouch that a transaction not signed here used the lock."""

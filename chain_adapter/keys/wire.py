@@ -19,6 +19,7 @@ from chain_adapter.errors import (
     EnvelopeError,
     KeyFileError,
     SigningRefused,
+    SigningWaits,
     Unreachable,
 )
 from chain_adapter.keys.gate import Credit
@@ -43,6 +44,10 @@ class Hello(Call, frozen=True):
 
 class Sign(Call, frozen=True):
     request: SignRequest
+
+
+class Judge(Call, frozen=True):
+    requests: tuple[SignRequest, ...]
 
 
 class ReadJournal(Call, frozen=True):
@@ -119,6 +124,7 @@ class Open(Call, frozen=True):
 AnyCall = (
     Hello
     | Sign
+    | Judge
     | ReadJournal
     | ReadSettled
     | Pin
@@ -135,7 +141,7 @@ AnyCall = (
     | Seal
     | Open
 )
-FOR_DAEMON: Final = (Sign, Pin, Close, Prove, CheckCredit, Seal, Open)
+FOR_DAEMON: Final = (Sign, Judge, Pin, Close, Prove, CheckCredit, Seal, Open)
 
 
 class Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -149,6 +155,7 @@ class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: str
     text: str
     for_good: bool = False
+    waits_for: str = ""
 
 
 class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -176,6 +183,8 @@ _KINDS: Final[dict[str, type[AdapterError]]] = {
 
 def failure_of(problem: BaseException) -> Failure:
     """An error as it goes over the wire; an unknown one without its text, which may hold data."""
+    if isinstance(problem, SigningWaits):
+        return Failure("SigningRefused", problem.why, waits_for=problem.waits_for)
     if isinstance(problem, SigningRefused):
         return Failure("SigningRefused", problem.why, problem.for_good)
     for name, kind in _KINDS.items():
@@ -187,8 +196,15 @@ def failure_of(problem: BaseException) -> Failure:
 def error_of(failure: Failure) -> AdapterError:
     """The error that `failure_of` was made from."""
     if failure.kind == "SigningRefused":
-        return SigningRefused(failure.text, for_good=failure.for_good)
+        return refusal_of(failure)
     return _KINDS.get(failure.kind, Unreachable)(failure.text)
+
+
+def refusal_of(failure: Failure) -> SigningRefused:
+    """The refusal that `failure_of` was made from."""
+    if failure.waits_for:
+        return SigningWaits(failure.text, failure.waits_for)
+    return SigningRefused(failure.text, for_good=failure.for_good)
 
 
 def frame(message: Ask | Answer) -> bytes:
