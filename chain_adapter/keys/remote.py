@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
 
 from chain_adapter.chain import SignedTx
-from chain_adapter.errors import Unreachable
+from chain_adapter.errors import SigningRefused, Unreachable
 from chain_adapter.keys import wire
 from chain_adapter.keys.audit import AuditEvent
 from chain_adapter.keys.controls import SignerStatus
@@ -74,6 +74,14 @@ class RemoteSigner:
 
     async def sign(self, request: SignRequest) -> SignedTx:
         return await self._call(wire.Sign(request), SignedTx)
+
+    async def judge(self, requests: Sequence[SignRequest]) -> list[SigningRefused | None]:
+        kind = list[wire.Failure | None]
+        verdicts: list[SigningRefused | None] = []
+        for page in _pages(requests):
+            answers = await self._call(wire.Judge(page), kind)
+            verdicts += [None if one is None else wire.refusal_of(one) for one in answers]
+        return verdicts
 
     async def journal(self, chain: str, after: int = 0) -> list[JournalEntry]:
         found: list[JournalEntry] = []
@@ -212,3 +220,18 @@ class RemoteSigner:
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(Unreachable(f"signer: {why}"))
+
+
+def _pages(requests: Sequence[SignRequest]) -> list[tuple[SignRequest, ...]]:
+    """As many as fit into a frame; what is judged on another page is not counted together."""
+    pages: list[list[SignRequest]] = []
+    size = 0
+    for request in requests:
+        warrant = 0 if request.warrant is None else len(request.warrant.plaintext)
+        more = 2 * (len(request.payload) + warrant) + 4096
+        if not pages or size + more > wire.MAX_FRAME // 2:
+            pages.append([])
+            size = 0
+        pages[-1].append(request)
+        size += more
+    return [tuple(page) for page in pages]
