@@ -8,6 +8,7 @@ Guarantees: every record of the lists is handed on once it is final. Does not gu
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -78,7 +79,7 @@ class Synced:
 
 
 class Sync:
-    """Follows all lists, or those named. Run one at a time."""
+    """Follows all lists, or those named; one round at a time."""
 
     def __init__(
         self,
@@ -91,6 +92,7 @@ class Sync:
         self._hand_off = hand_off
         self._store = store
         self._lists = lists
+        self._one_at_a_time = asyncio.Lock()
 
     async def __call__(self) -> Synced:
         """One round to the end of every list.
@@ -99,9 +101,10 @@ class Sync:
         raises; what was handed on until then is marked.
         """
         counts = _Counts()
-        for one in self._lists:
-            await self._again(one, counts)
-            await self._follow(one, counts)
+        async with self._one_at_a_time:
+            for one in self._lists:
+                await self._again(one, counts)
+                await self._follow(one, counts)
         return Synced(counts.handed_on, counts.known, counts.open, tuple(counts.refused))
 
     async def _follow(self, one: List, counts: _Counts) -> None:

@@ -25,6 +25,7 @@ from chain_adapter.sandbox.control import Control, answered, not_found
 from chain_adapter.sandbox.faults import FaultQueue
 from chain_adapter.sandbox.identity import Identity, open_identity, stranger
 from chain_adapter.sandbox.ledger import Books, Ledger
+from chain_adapter.sandbox.merchant_side import MerchantSide
 from chain_adapter.sandbox.wapi import Wapi
 
 _MAX_BODY = 8 * 1024 * 1024  # bytes
@@ -44,6 +45,7 @@ class Sandbox:
         self.app_id = ""
         self._host, self._port = parse_listen(listen)
         self._ledger: Ledger | None = None
+        self._merchant: MerchantSide | None = None
         self._runner: web.AppRunner | None = None
 
     @property
@@ -71,8 +73,13 @@ class Sandbox:
     async def stop(self) -> None:
         """Stop listening, let running calls end, close the books."""
         if self._runner is not None:
+            if self._merchant is not None:
+                self._merchant.feed.close()  # an open page must not hold the server
             await self._runner.cleanup()
             self._runner = None
+        if self._merchant is not None:
+            await self._merchant.stop()
+            self._merchant = None
         if self._ledger is not None:
             await asyncio.to_thread(self._ledger.stop)
             self._ledger = None
@@ -100,10 +107,15 @@ class Sandbox:
             return stranger(identity, self.state)
 
         wapi = Wapi(ledger, rule, queue, identity.app_id, identity.envelope, other)
-        app = web.Application(client_max_size=_MAX_BODY)
+        merchant = MerchantSide(ledger, self.state, identity.app_id)
+        await merchant.start()
+        self._merchant = merchant
+        app = web.Application(client_max_size=_MAX_BODY, middlewares=[merchant.middleware])
         app.router.add_post("/api/v1/{path:.*}", wapi.handle)
+        app.router.add_routes(merchant.api_routes())
         if is_loopback(self._host):
             app.router.add_routes(Control(ledger, rule, queue).routes())
+            app.router.add_routes(merchant.control_routes())
             app.router.add_route("*", "/sandbox/{rest:.*}", answered(not_found))
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_DRAIN_S)
         await self._runner.setup()

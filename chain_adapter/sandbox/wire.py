@@ -80,6 +80,10 @@ class Fields:
             raise Malformed(f"field {name!r} is missing")
         return self._fields[name]
 
+    def raw(self, name: str) -> object:
+        """Whatever stands there; the reader judges it."""
+        return self._get(name)
+
     def text(self, name: str, *, empty: bool = False, longest: int = 100_000) -> str:
         """A string; not empty unless `empty`."""
         value = self._get(name)
