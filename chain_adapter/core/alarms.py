@@ -145,6 +145,21 @@ CODES: dict[str, Code] = {
         "A deposit is above what the policy lets us credit by ourselves; it is not told yet.",
         "Look at it (`why TXID`), then sign an approval, or wait for the window to pass.",
     ),
+    "approval_needed": Code(
+        "warning",
+        "The policy lets this leave only with operators' approval; it waits, others go on.",
+        "`payouts approve ID` shows what to sign; without it the payout goes back at `hold_limit`.",
+    ),
+    "policy_limit": Code(
+        "warning",
+        "A limit of the policy does not let this leave now.",
+        "Wait for the window to pass, or `policy propose` another one.",
+    ),
+    "signing_stopped": Code(
+        "critical",
+        "The kill switch is on: nothing is signed. Reading and reporting go on.",
+        "Find out why; then `chain-adapter resume`.",
+    ),
     "signing_refused": Code(
         "critical",
         "The signer refused to sign a payout.",
@@ -174,5 +189,21 @@ CODES: dict[str, Code] = {
         "critical",
         "The platform's own depth seems higher than `platform_confirmations`.",
         "Raise `platform_confirmations`; deposits told below it are not credited.",
+    ),
+    "recover_needed": Code(
+        "critical",
+        "The ledger is new, but its keys have signed before: it does not know yet what. Nothing "
+        "is credited or signed on the chain.",
+        "`recover --chain NAME --from H --addresses K`; see docs/recovery.md.",
+    ),
+    "unlisted_deposit": Code(
+        "warning",
+        "Somebody deposited an asset that is off. It is not credited.",
+        "`inbox list`; `deposits release` credits it, `inbox dismiss` leaves it.",
+    ),
+    "imported_listed": Code(
+        "critical",
+        "The platform lists a withdrawal that was imported as paid by another system.",
+        "Have it completed at the platform with the txid in the message; it is never paid again.",
     ),
 }

@@ -28,7 +28,7 @@ from chain_adapter.core.deposits import (
 )
 from chain_adapter.core.states import Deposit
 from chain_adapter.errors import StateConflict, UnknownRow
-from chain_adapter.store import outbox, pauses, schema, transfers
+from chain_adapter.store import imports, inbox, outbox, pauses, schema, transfers
 from chain_adapter.store.alarms import close_alarm, raise_alarm
 from chain_adapter.store.event_batch import record_many
 from chain_adapter.store.events import move_deposit, record
@@ -61,6 +61,8 @@ def see(tx: Tx, terms: Terms, seen: Sequence[tuple[Sighting, BlockRef]]) -> None
     """Book what blocks brought: new rows, popped ones that came back, late finds."""
     named = [(id_of(terms, sighting), sighting, ref) for sighting, ref in seen]
     known = _by_request_id(tx, [name for name, _, _ in named])
+    strange = {name: sighting for name, sighting, _ in named if name not in known}
+    known |= imports.known_by_name(tx, terms, strange)
     fresh: dict[str, tuple[Sighting, BlockRef]] = {}
     later: list[tuple[Sighting, BlockRef]] = []
     for name, sighting, ref in named:
@@ -71,8 +73,10 @@ def see(tx: Tx, terms: Terms, seen: Sequence[tuple[Sighting, BlockRef]]) -> None
             fresh[name] = (sighting, ref)
         elif row.chain == terms.chain and row.state in (Deposit.ORPHANED, Deposit.REVERSED):
             _come_back(tx, terms, row, sighting, ref)
+        elif imports.is_unseen(row):
+            imports.meet(tx, terms, row, sighting, ref)
         else:
-            late(tx, terms.chain, row, sighting, ref.height)
+            inbox.late(tx, terms.chain, row, sighting, ref.height)
     _insert(tx, terms, fresh)
     if later:
         see(tx, terms, later)
@@ -128,6 +132,9 @@ def _insert(tx: Tx, terms: Terms, fresh: dict[str, tuple[Sighting, BlockRef]]) -
         events.append((f"deposit {row['state']}", subject(deposit_id), detail))
         if row["state"] == Deposit.HELD:
             held(tx, terms.chain, str(row["asset"]), deposit_id, str(row["reason"]))
+        elif row["reason"] == Why.ASSET_OFF:
+            sighting, ref = fresh[name]
+            inbox.unlisted(tx, terms.chain, sighting, ref.height, deposit_id)
     record_many(tx, terms.chain, events)
 
 
@@ -161,37 +168,13 @@ def _come_back(tx: Tx, terms: Terms, row: Row[Any], sighting: Sighting, ref: Blo
         close_alarm(tx, "deposit_reversed", subject(row.id), terms.chain)
 
 
-def late(tx: Tx, chain: str, row: Row[Any], sighting: Sighting, height: int) -> None:
-    """More of a deposit that is in the books already: for a person, never told a second time."""
-    tx.insert_new(
-        schema.inbox,
-        {
-            "chain": chain,
-            "asset": sighting.asset,
-            "txid": sighting.txid,
-            "to": sighting.to,
-            "memo_key": sighting.memo.key,
-            "amount": str(sighting.amount),
-            "height": height,
-            "reason": f"found after it was {row.state}",
-            "state": "open",
-            "opened_at": tx.now_us,
-        },
-    )
-    message = (
-        f"{sighting.amount} base units of {sighting.asset} in {sighting.txid} to {sighting.to}, "
-        f"found at height {height} when the deposit was {row.state}"
-    )
-    raise_alarm(tx, "late_find", subject(row.id), message, chain)
-
-
 def grow(tx: Tx, terms: Terms, row: Row[Any], whole: Sighting, height: int) -> None:
     """A later reading saw more of a deposit at places that the first could not see.
 
     `whole` is the sum of all. Nobody was told yet: the row takes the sum and is judged anew.
     """
     if row.state not in _UNTOLD:
-        late(tx, terms.chain, row, whole, height)
+        inbox.late(tx, terms.chain, row, whole, height)
         return
     decision = decide(whole, terms.assets[whole.asset], terms)
     changed = {
@@ -269,10 +252,11 @@ def confirm_due(tx: Tx, terms: Terms, settled_height: int, tip_height: int) -> i
     stopped = pauses.paused(tx, terms.chain)
     confirmed = 0
     for row in rows:
-        asset = terms.assets.get(row.asset)
         if name_of(row) in waiting:
             continue
-        if asset is None or not asset.enabled:
+        if row.asset not in terms.assets:
+            # Nothing tells its decimals and depth any more. One of an asset that is merely off
+            # was seen while it was on, and ends as it began.
             hold(tx, row, Why.ASSET_OFF)
         elif pauses.WHOLE in stopped or row.asset in stopped:
             move_deposit(tx, row, Deposit.HELD, Why.PAUSED, reason=Why.PAUSED)

@@ -101,25 +101,40 @@ def open_ledger(url: str, clock: Clock) -> Store:
     store = Store(url, clock)
     try:
         if not exists(store):
-            raise LedgerMismatch(
-                f"there is no ledger at {shown(url)}: `keys init` makes one; if there was one, "
-                "find out where it went (an unmounted volume?) before you make another"
-            )
-        version = store.read_now(lambda tx: get(tx, "schema"))
-        if version != str(schema.VERSION):
-            newer = version is not None and version.isdigit() and int(version) > schema.VERSION
-            raise SchemaMismatch(
-                f"the database has schema {version}, this program has {schema.VERSION}: "
-                + (
-                    "it was written by a newer version; run that one"
-                    if newer
-                    else "run `chain-adapter db upgrade`"
-                )
-            )
+            raise missing(url)
+        store.read_now(check_version)
     except BaseException:
         store.close()
         raise
     return store
+
+
+def missing(url: str) -> LedgerMismatch:
+    """What to say where no ledger is."""
+    return LedgerMismatch(
+        f"there is no ledger at {shown(url)}: `keys init` makes one; if there was one, find out "
+        "where it went (an unmounted volume?) before you make another; after a loss: `recover`"
+    )
+
+
+def check_version(tx: Tx) -> None:
+    """Raises `SchemaMismatch` unless the books are of this program's version."""
+    version = get(tx, "schema")
+    if version != str(schema.VERSION):
+        raise other_version(version, "the database")
+
+
+def other_version(version: str | None, what: str) -> SchemaMismatch:
+    """What to say of books that another version wrote."""
+    newer = version is not None and version.isdigit() and int(version) > schema.VERSION
+    return SchemaMismatch(
+        f"{what} has schema {version}, this program has {schema.VERSION}: "
+        + (
+            "it was written by a newer version; run that one"
+            if newer
+            else "run `chain-adapter db upgrade`"
+        )
+    )
 
 
 def bind(store: Store, ledger_id: str) -> None:
@@ -189,15 +204,19 @@ class InstanceLock:
             self._file = None
 
 
-def take_lease(store: Store, instance: str) -> Lease:
+def take_lease(store: Store, instance: str, *, any_version: bool = False) -> Lease:
     """Become the one daemon. The same instance name takes over at once, another waits for expiry.
 
-    Raises `AlreadyRunning` while another instance holds it.
+    Raises `AlreadyRunning` while another instance holds it, `SchemaMismatch` unless the books
+    are of this version, or of `any_version` (an upgrade).
     """
     leases = schema.leases
     holder = f"{instance}/{secrets.token_hex(6)}"
 
     def unit(tx: Tx) -> Lease:
+        # Once more under the lock: an upgrade may have run since the ledger was opened.
+        if not any_version:
+            check_version(tx)
         now = database_now(tx)
         row = tx.one(select(leases).where(leases.c.name == LEASE_NAME).with_for_update())
         if row is None:

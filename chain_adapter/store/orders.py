@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Row, insert, select, update
 
 from chain_adapter.core.states import Kind, Payout
-from chain_adapter.store import outbox, payout_marks, payouts, schema
+from chain_adapter.store import imported_orders, outbox, payout_marks, payouts, schema
 from chain_adapter.store.alarms import close_alarm, raise_alarm
 from chain_adapter.store.events import record
 from chain_adapter.store.payouts_onchain import PAYOUTS
@@ -59,6 +59,10 @@ def take(
     if row is None:
         _store(tx, chain, asset, order, warrant, warrant_sign, asked_at, hold_new)
         return "new"
+    if imported_orders.lacks_content(row):
+        content = _content(chain, asset, order, warrant, warrant_sign, tx.session, asked_at)
+        imported_orders.complete(tx, row, content)
+        return "known"
     told = (row.amount_told, row.address_to, row.memo_told or "")
     same = (
         same_amount(told[0], order.amount)
@@ -91,19 +95,9 @@ def _store(
             kind=Kind.WITHDRAWAL,
             symbol=order.symbol,
             trans_id=order.trans_id,
-            trans_id_quoted=order.quoted,
-            chain=chain,
-            asset=asset,
-            address_to=order.address_to,
-            memo=order.memo or None,
-            memo_told=order.memo or None,
-            amount_told=order.amount,
             state=Payout.QUEUED,
-            warrant=warrant,
-            warrant_sign=warrant_sign,
-            listed_session=tx.session,
-            listed_at=asked_at,
             received_at=tx.now_us,
+            **_content(chain, asset, order, warrant, warrant_sign, tx.session, asked_at),
         )
     )
     record(
@@ -111,8 +105,35 @@ def _store(
         symbol=order.symbol, trans_id=order.trans_id, amount=order.amount,
         address_to=order.address_to, memo=order.memo,
     )  # fmt: skip
-    if hold_new:
+    if imported_orders.never(tx, order.symbol, order.trans_id):
+        payout_marks.hold(tx, payouts.get(tx, payout_id), "adapter", imported_orders.NEVER)
+    elif hold_new:
         payout_marks.hold(tx, payouts.get(tx, payout_id), "adapter", FIRST_PAGE)
+
+
+def _content(
+    chain: str,
+    asset: str,
+    order: Sighting,
+    warrant: bytes,
+    warrant_sign: str,
+    session: str,
+    asked_at: int,
+) -> dict[str, Any]:
+    """What the platform says of an order, and the answer in which it said so."""
+    return {
+        "trans_id_quoted": order.quoted,
+        "chain": chain,
+        "asset": asset,
+        "address_to": order.address_to,
+        "memo": order.memo or None,
+        "memo_told": order.memo or None,
+        "amount_told": order.amount,
+        "warrant": warrant,
+        "warrant_sign": warrant_sign,
+        "listed_session": session,
+        "listed_at": asked_at,
+    }
 
 
 def _changed(tx: Tx, row: Row[Any], order: Sighting) -> str:
