@@ -11,14 +11,18 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from chain_adapter.assembly import envelope, signer_chains
-from chain_adapter.config import Config
-from chain_adapter.errors import ConfigError
+from chain_adapter.config import Config, Profile
+from chain_adapter.errors import ConfigError, KeyFileError
 from chain_adapter.keys.process import child_argv, end_child, start_child
 from chain_adapter.keys.remote import RemoteSigner
-from chain_adapter.keys.secret_files import read_passphrase
+from chain_adapter.keys.secret_files import check_private, read_passphrase
 from chain_adapter.keys.signer import LocalSigner, Signer
-from chain_adapter.platform_api.envelope import LocalSealer, Sealer
+from chain_adapter.platform_api.envelope import Sealer
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ def open_signer(config: Config) -> LocalSigner:
     sealed = envelope(config.require_platform())
     return LocalSigner.open(
         keys.keystore,
-        read_passphrase(keys.passphrase_file),
+        passphrase_of(config),
         signer_chains(config),
         sealed.verify,
         trusting=policy is None,
@@ -86,7 +90,8 @@ async def hold_signer(config: Config) -> Held:
         return Held(remote, remote, remote.aclose)
     if keys.signer == "embedded":
         local = await asyncio.to_thread(open_signer, config)
-        return Held(local, LocalSealer(envelope(config.require_platform())), local.aclose)
+        # Its controls seal, not a bare sealer: the policy's limits on credits stand there.
+        return Held(local, local.controls, local.aclose)
     if config.file is None:
         raise ConfigError("a signer of its own process needs a configuration file")
     child, process = await start_child(child_argv(config.file))
@@ -95,3 +100,18 @@ async def hold_signer(config: Config) -> Held:
         await end_child(child, process)
 
     return Held(child, child, end)
+
+
+def passphrase_of(config: Config) -> str:
+    """The keystore's passphrase. In production a file that every user can read is refused;
+    on a developer's machine it is only remarked. Raises `KeyFileError`."""
+    path = config.require_keys().passphrase_file
+    strict = config.profile is Profile.PRODUCTION
+    if not strict:
+        try:
+            check_private(path, "passphrase")
+        except KeyFileError as error:
+            if not path.is_file():
+                raise
+            log.warning("readable_by_all", note=f"{error}; refused in profile production")
+    return read_passphrase(path, private=strict)

@@ -27,11 +27,11 @@ from chain_adapter.config import ChainConfig, Config, Profile, load
 from chain_adapter.errors import AdapterError, LedgerMismatch, PlatformRefused
 from chain_adapter.keys.journal_file import Journal
 from chain_adapter.keys.keystore import Keystore, PublicKeys, journal_path
-from chain_adapter.keys.secret_files import read_passphrase
 from chain_adapter.platform_api.client import LocalSealer, PlatformClient
 from chain_adapter.platform_api.envelope import fingerprint, load_private_key, load_public_key
 from chain_adapter.platform_api.profile import refuse_in_production
 from chain_adapter.platform_api.transport import open_session
+from chain_adapter.signing import passphrase_of
 from chain_adapter.store import ledger, schema
 
 
@@ -138,7 +138,7 @@ def _database(config: Config, report: Report) -> None:
 
 def _keys(config: Config, report: Report) -> None:
     keys = config.require_keys()
-    keystore = Keystore.open(keys.keystore, read_passphrase(keys.passphrase_file))
+    keystore = Keystore.open(keys.keystore, passphrase_of(config))
     try:
         facts = Journal.facts(journal_path(keys.keystore))
         if facts["seed_id"] != keystore.seed_id:

@@ -16,7 +16,8 @@ from chain_adapter.core.states import Role
 from chain_adapter.errors import ConfigError, KeyFileError
 from chain_adapter.keys import init as keys_init
 from chain_adapter.keys.derivation import Account
-from chain_adapter.keys.secret_files import read_passphrase, read_secret
+from chain_adapter.keys.secret_files import read_secret
+from chain_adapter.signing import passphrase_of
 from chain_adapter.store import addresses, ledger
 from chain_adapter.store.store import Store
 
@@ -28,7 +29,7 @@ def init(args: Namespace) -> int:
     keys = config.require_keys()
     url = config.require_database().connect_url()
     chains = {name: pure_chain(one) for name, one in config.require_chains().items()}
-    passphrase = read_passphrase(keys.passphrase_file)
+    passphrase = passphrase_of(config)
     mnemonic = None if args.mnemonic_file is None else _mnemonic(args.mnemonic_file)
     store = _existing(url)
     try:
