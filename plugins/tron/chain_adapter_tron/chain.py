@@ -39,6 +39,7 @@ from chain_adapter_tron.effect import BINDS, effect_of
 from chain_adapter_tron.node import Node, NoSuchCall, together
 from chain_adapter_tron.proof import Prover, balance_in
 from chain_adapter_tron.reading import CALL, LOG, TOKEN10, VALUE
+from chain_adapter_tron.roots import PUBLIC
 from chain_adapter_tron.scan import SOLID, WINDOW, Scan, Source, solid_height
 from chain_adapter_tron.settings import Settings
 from chain_adapter_tron.state import Eyes, issued_balance, message_of
@@ -71,11 +72,8 @@ class TronChain:
         self._source: Source | None = None
         self._eyes: Eyes | None = None
         if self._maybe_node is not None:
-            node = self._maybe_node
-            self._source = Source(node, settings, self._assets, Prover(node, self._assets))
-            self._eyes = Eyes(node)
+            self._eyes = Eyes(self._maybe_node)
         self._checking = asyncio.Lock()
-        self._checked = False
         self._seen: dict[int, str] = {}  # heads told, by height: tells a lag from a reorganisation
         self._head_height = -1
         self._final_height = 0
@@ -138,12 +136,16 @@ class TronChain:
         that cannot be asked proves nothing.
         """
         async with self._checking:
-            if self._checked:
+            if self._source is not None:
                 return
             tokens = [self._check_token(name) for name in self._assets.tokens]
             issued = [self._check_issued(name) for name in self._assets.issued]
             await together(*tokens, *issued)
-            self._checked = True
+            node, assets = self._node, self._assets
+            holds = self._settings.roots == "required"
+            if self._settings.roots == "auto":
+                holds = (await self.identity()).endswith(PUBLIC)
+            self._source = Source(node, self._settings, assets, Prover(node, assets), holds)
 
     async def _check_token(self, name: str) -> None:
         token, node = self._assets.tokens[name], self._node

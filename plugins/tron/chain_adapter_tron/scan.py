@@ -17,6 +17,7 @@ from chain_adapter_tron.assets import Assets
 from chain_adapter_tron.node import Node, together
 from chain_adapter_tron.proof import TIP_DEPTH, Prover
 from chain_adapter_tron.reading import Draft, Move, Ours, Reader, moves_of, open_block, take_infos
+from chain_adapter_tron.roots import contradiction
 from chain_adapter_tron.settings import Settings
 from chain_adapter_tron.wire import BlockHead, BlockList, FullBlock, Info
 
@@ -32,6 +33,7 @@ class Source:
     settings: Settings
     assets: Assets
     prover: Prover
+    holds_roots: bool  # whether blocks are held against their ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class Scan:
         self._settings = source.settings
         self._assets = source.assets
         self._prover = source.prover
+        self._holds_roots = source.holds_roots
         self._after = after
         self._last = last
         self._method = method
@@ -124,6 +127,9 @@ class Scan:
             if block is None:
                 trouble = Unavailable(f"{self._where} lacks block {height}")
                 break
+            wrong = contradiction(block) if self._holds_roots and height else None
+            if wrong is not None:
+                raise Unavailable(f"{self._where}: block {height}: {wrong}")
             drafts.append(open_block(self._where, height, block))
         if not self._ours.nothing:
             await together(*(self._results(draft) for draft in drafts))

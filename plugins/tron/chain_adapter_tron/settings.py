@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import Literal
 
 _BLOCK_ID = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 DAY_S = 86_400
@@ -62,6 +63,13 @@ class Settings:
     mints: bool = field(
         default=False, metadata=_doc("whether a Transfer log from the zero address is credited")
     )
+    roots: Literal["auto", "off", "required"] = field(
+        default="auto",
+        metadata=_doc(
+            "blocks held against their ids: header hash, and the root of all transactions with "
+            "their results; auto: on the public networks"
+        ),
+    )
     batch: int = field(default=10, metadata=_doc("blocks asked in one request, at most 100"))
     window: int = field(default=4, metadata=_doc("most batches in flight"))
     requests: int = field(default=16, metadata=_doc("most requests in flight"))
@@ -103,6 +111,8 @@ class Settings:
                 raise ValueError("endpoints: an endpoint starts with http:// or https://")
         if self.genesis is not None and not _BLOCK_ID.fullmatch(self.genesis):
             raise ValueError("genesis: not a block id (64 hex digits)")
+        if self.roots not in ("auto", "off", "required"):
+            raise ValueError("roots: one of auto, off, required")
         bounds = {
             "coin_type": (0, None),
             "default_confirmations": (1, None),

@@ -40,6 +40,8 @@ class Ret(Struct, gc=False):
     """The result that a block holds for a transaction."""
 
     contractRet: str = ""
+    ret: str = ""
+    fee: int = 0
 
 
 class Tx(Struct, gc=False):
@@ -49,6 +51,7 @@ class Tx(Struct, gc=False):
     raw_data: RawData = msgspec.field(default_factory=RawData)
     raw_data_hex: str = ""
     ret: list[Ret] = []
+    signature: list[str] = []
 
 
 class HeaderRaw(Struct, gc=False):
@@ -57,6 +60,11 @@ class HeaderRaw(Struct, gc=False):
     number: int = 0
     parentHash: str = ""
     timestamp: int = 0
+    txTrieRoot: str = ""
+    witness_address: str = ""
+    witness_id: int = 0
+    version: int = 0
+    accountStateRoot: str = ""
 
 
 class Header(Struct, gc=False):

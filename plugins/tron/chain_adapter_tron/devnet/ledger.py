@@ -18,6 +18,7 @@ from chain_adapter_tron.address import PREFIX, of_public_key, sha256
 from chain_adapter_tron.devnet.state import DAY_MS, Outcome, State
 from chain_adapter_tron.devnet.transaction import Refused, Tx
 from chain_adapter_tron.protobuf import bytes_field, number_field
+from chain_adapter_tron.roots import merkle_root
 
 SLOT_MS = 3_000
 SOLID_LAG = 19
@@ -39,16 +40,6 @@ class Made:
     witness: bytes
     witness_signature: bytes
     txs: tuple[tuple[Tx, Outcome], ...] = ()
-
-
-def merkle_root(leaves: list[bytes]) -> bytes:
-    """The chain's root of hashes: pairs are hashed, an odd one goes up as it is."""
-    if not leaves:
-        return bytes(32)
-    while len(leaves) > 1:
-        pairs = [leaves[at : at + 2] for at in range(0, len(leaves), 2)]
-        leaves = [sha256(b"".join(pair)) if len(pair) > 1 else pair[0] for pair in pairs]
-    return leaves[0]
 
 
 @dataclass(slots=True)
