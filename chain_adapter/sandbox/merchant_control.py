@@ -36,7 +36,7 @@ from chain_adapter.sandbox.merchant_records import Chosen
 from chain_adapter.sandbox.merchant_users import MerchantRefusal
 from chain_adapter.sandbox.wire import Fields, Malformed, Num, loads
 
-_MOST_SPEED = 1e9
+_LEAST_SPEED, _MOST_SPEED = 1e-6, 1e9
 
 
 class Side(Protocol):
@@ -156,9 +156,14 @@ class MerchantControl:
         def unit(books: Books) -> object:
             orders.collect(books, self._side.settings)
             ids = [str(row["id"]) for row in books.all(f"SELECT id FROM {table} ORDER BY id")]
-            return lister(books, Chosen(ids=ids)) if ids else []
+            rows = lister(books, Chosen(ids=ids)) if ids else []
+            return [{name: _plain(value) for name, value in row.items()} for row in rows]
 
         return await self._ledger.run(unit)
+
+
+def _plain(value: object) -> object:
+    return int(value) if isinstance(value, Num) else value
 
 
 def callback_listing(books: Books) -> list[dict[str, object]]:
@@ -212,8 +217,10 @@ def _changed(present: Settings, fields: Fields) -> Settings:
     for name in ("speed", "timeout_s"):
         if name in fields:
             text = fields.number(name)
-            if not isinstance(text, Num) or not 0 < float(text) <= _MOST_SPEED:
-                raise Malformed(f"field {name!r} is not a number above 0")
+            if not isinstance(text, Num) or not _LEAST_SPEED <= float(text) <= _MOST_SPEED:
+                raise Malformed(
+                    f"field {name!r} is not a number from {_LEAST_SPEED} to {_MOST_SPEED}"
+                )
             changed[name] = float(text)
     if "chain_names" in fields:
         changed["chain_names"] = _names(fields)
@@ -222,8 +229,9 @@ def _changed(present: Settings, fields: Fields) -> Settings:
 
 def _names(fields: Fields) -> dict[str, str]:
     value = fields.raw("chain_names")
-    texts = isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
-    if not isinstance(value, dict) or not texts:
+    if not isinstance(value, dict) or any(
+        not isinstance(one, str) or isinstance(one, Num) for one in value.values()
+    ):
         raise Malformed("field 'chain_names' is no object of main symbol to name")
     return {str(symbol): str(name) for symbol, name in value.items()}
 

@@ -21,6 +21,7 @@ from chain_adapter.sandbox.merchant_api import MerchantApi
 from chain_adapter.sandbox.merchant_books import (
     Settings,
     get_value,
+    hurry,
     load_settings,
     make_tables,
     put_value,
@@ -99,7 +100,11 @@ class MerchantSide:
         if settings.public_key:
             load_public_key(settings.public_key.encode())
 
+        before = self.settings.speed
+
         def unit(books: Books) -> tuple[Settings, str]:
+            if settings.speed != before:
+                hurry(books, before / settings.speed)
             key = get_value(books, "uuwallet_private_key")
             if key is None:
                 key = _new_key()
