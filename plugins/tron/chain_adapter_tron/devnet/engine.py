@@ -109,7 +109,8 @@ class Engine:
                 inner.append(Inner(event.address, to_key, amount, event.data[95] == 1))
             else:
                 events.append(event)
-        used = max(int(result.gas_used) - before, 0)
+        # what the EVM gives back for storage that is cleared, this chain does not
+        used = max(int(result.gas_used) + int(result.gas_refunded) - before, 0)
         return Ran("SUCCESS", used, bytes(output), tuple(events), tuple(inner))
 
     def dry_run(self, owner: bytes, to: bytes, data: bytes, value: int, energy: int) -> Ran:
