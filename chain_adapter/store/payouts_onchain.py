@@ -100,7 +100,12 @@ def _include(tx: Tx, attempt: Row[Any], sent: Sent, block: Block) -> None:
 def _unknown(tx: Tx, chain: str, sent: Sent, block: Block) -> None:
     """A transaction that is no attempt of ours: a malleated copy, or somebody uses the key."""
     holder = _holder(tx, chain, sent.locks)
-    if holder is not None and sent.ok and did_pay(sent.moved, wanted([holder])):
+    if (
+        holder is not None
+        and sent.ok
+        and _has_signed(tx, holder)
+        and did_pay(sent.moved, wanted([holder]))
+    ):
         attempt_id = tx.insert(
             insert(ATTEMPTS).values(
                 chain=chain,
@@ -151,6 +156,17 @@ def _holder(tx: Tx, chain: str, locks: Sequence[str]) -> Row[Any] | None:
         .join(LOCKS, LOCKS.c.payout_id == PAYOUTS.c.id)
         .where(LOCKS.c.chain == chain, LOCKS.c.lock.in_(locks))
     )
+
+
+def _has_signed(tx: Tx, payout: Row[Any]) -> bool:
+    """Whether there are bytes of which a copy could be made."""
+    found = tx.value(
+        select(ATTEMPTS.c.id)
+        .join(LINKS, LINKS.c.attempt_id == ATTEMPTS.c.id)
+        .where(LINKS.c.payout_id == payout.id, ATTEMPTS.c.raw.is_not(None))
+        .limit(1)
+    )
+    return found is not None
 
 
 def pop_block(tx: Tx, chain: str, height: int, *, was_settled: bool) -> None:

@@ -94,17 +94,21 @@ class Adoption:
                 log.warning("adopted", payout=str(entry.payout), txid=entry.txid)
 
     def _adopt_one(self, tx: Tx, entry: JournalEntry) -> bool:
-        if tx.one(
-            select(ATTEMPTS.c.id).where(
-                ATTEMPTS.c.chain == entry.chain, ATTEMPTS.c.txid == entry.txid
-            )
-        ):
+        known = tx.one(
+            select(ATTEMPTS).where(ATTEMPTS.c.chain == entry.chain, ATTEMPTS.c.txid == entry.txid)
+        )
+        if known is not None:
+            if known.raw is None:  # a block showed it before the journal was asked
+                values = {"raw": entry.raw, "payload": entry.payload, "purpose": entry.purpose}
+                tx.run(update(ATTEMPTS).where(ATTEMPTS.c.id == known.id).values(values))
             return False
         row = payouts.find(tx, entry.payout.kind, entry.payout.symbol, entry.payout.trans_id)
         if row is not None and Payout(row.state) in ENDED:
             return False
         if row is None:
             row = self._new_payout(tx, entry)
+        elif row.to is None:
+            row = self._as_paid(tx, row, entry)
         attempt = self._attempt(tx, row, entry)
         record(
             tx, row.chain, "adopted", payouts.subject(row), txid=entry.txid, purpose=entry.purpose
@@ -140,6 +144,15 @@ class Adoption:
             if (Payout(row.state), Payout.SETTLED) in PAYOUT_EDGES:
                 why = f"the signer's journal has it settled by {mark.by_whom}"
                 move_payout(tx, row, Payout.SETTLED, why, ended_at=tx.now_us)
+
+    def _as_paid(self, tx: Tx, row: Row[Any], entry: JournalEntry) -> Row[Any]:
+        """An order that was not judged yet, but signed: what it pays stands in the journal."""
+        paid = json.loads(entry.payments)
+        if not paid:
+            return row  # a void; what pays comes beside it
+        _asset, to, amount, memo = paid[0]
+        payouts.screened(tx, row, to, int(amount), memo or None)
+        return payouts.get(tx, row.id)
 
     def _new_payout(self, tx: Tx, entry: JournalEntry) -> Row[Any]:
         # The journal keeps payments as [asset, to, amount or "all", memo or ""].
