@@ -27,6 +27,9 @@ PAID_NOT_ACCEPTED = "paid, not accepted"
 OPERATOR_REFUSED = -1
 """`claim_code` of a payout that an operator refused after it was reserved or signed."""
 
+WAITING = ("hot_wallet_short", "fee_above_cap", "approval_needed", "policy_limit")
+"""Alarms about a payout that only waits; they close when it goes on or ends."""
+
 WORKING = (Payout.QUEUED, Payout.RESERVED, Payout.SIGNED, Payout.CLAIMED, Payout.INCLUDED)
 """States in which the payer has something to do or to wait for."""
 
@@ -161,7 +164,7 @@ def refuse(tx: Tx, row: Row[Any], reason: str, *, who: str = "adapter") -> None:
     """Nothing was signed: it goes back to its user (docs/laws.md 2.9)."""
     move_payout(tx, row, Payout.REFUSED, reason, reason=reason)
     put_cancel(tx, row, reason)
-    for code in ("hot_wallet_short", "payout_held", "fee_above_cap"):
+    for code in ("payout_held", *WAITING):
         close_alarm(tx, code, subject(row), row.chain)
 
 
@@ -197,6 +200,15 @@ def waits(tx: Tx, row: Row[Any], reason: str) -> None:
     if row.reason != reason:
         tx.run(update(PAYOUTS).where(PAYOUTS.c.id == row.id).values(reason=reason))
         record(tx, row.chain, "waits", subject(row), why=reason)
+
+
+def waits_no_more(tx: Tx, row: Row[Any]) -> None:
+    """Forget why nothing happened, unless there is another reason by now."""
+    tx.run(
+        update(PAYOUTS)
+        .where(PAYOUTS.c.id == row.id, PAYOUTS.c.reason == row.reason)
+        .values(reason=None)
+    )
 
 
 def reserve(
@@ -425,7 +437,7 @@ def finish(tx: Tx, payout_id: int, paid: Mapping[str, Any], depth: int) -> None:
     # The replacement's own notice, if it is still waiting, has nothing left to say.
     for attempt in entry.attempts:
         outbox.withdraw(tx, f"replaced:{row.id}:{attempt.txid}")
-    for code in ("fee_above_cap", "hot_wallet_short", "payment_failed"):
+    for code in ("payment_failed", *WAITING):
         close_alarm(tx, code, subject(row), row.chain)
 
 

@@ -11,15 +11,18 @@ from sqlalchemy import Row, select
 
 from chain_adapter.chain import Chain, ChainError, FeeAboveLimit, InsufficientFunds, Rejected
 from chain_adapter.core.states import Kind, Purpose
-from chain_adapter.errors import SigningRefused
+from chain_adapter.errors import SigningRefused, SigningWaits
 from chain_adapter.store import payout_marks, payouts, schema
-from chain_adapter.store.alarms import raise_alarm
+from chain_adapter.store.alarms import close_alarm, raise_alarm
 from chain_adapter.store.payouts import View
 from chain_adapter.store.store import Store, Tx
 from chain_adapter.workers.signing import Accounts, Attempts, Signer
 from chain_adapter.workers.terms import Board, ChainTerms
 
 log = structlog.get_logger(__name__)
+WAITS = {"switch": "signing_stopped", "approval": "approval_needed", "policy": "policy_limit"}
+"""What the signer waits for -> the alarm that says so."""
+SIGNER = "signer"  # subject of the alarm about the kill switch: one for all payouts
 
 
 @dataclass(slots=True)
@@ -134,16 +137,41 @@ class Desk:
         now.taken[sender] = now.taken.get(sender, frozenset()) | frozenset(locks)
 
     async def sign(self, view: View, attempt: Row[Any]) -> None:
-        """Sign a reserved attempt; a refusal holds the payout."""
+        """Sign a reserved attempt; a refusal holds the payout, unless it only has to wait."""
         row = view.row
         try:
             await self.attempts.sign(row, attempt, view.open)
         except SigningRefused as error:
-            log.warning("signing_refused", payout=row.id, why=error.why)
-            if row.held_reason is None:
-                await self.hold(row, f"the signer refused: {error.why}", "signing_refused")
+            await self.not_signed(row, error)
+        else:
+            if row.reason is not None:
+                await self.store.write(lambda tx: end_waits(tx, row))
+            self.on_outbox()
+
+    async def sign_or_void(self, view: View, now: Situation, attempt: Row[Any]) -> None:
+        """Sign what was reserved for a first payment. What the policy forbids by now, after it
+        was judged, gives its lock up at once, so that nothing behind it waits for people."""
+        row = view.row
+        try:
+            await self.attempts.sign(row, attempt, view.open)
+        except SigningWaits as error:
+            await self.not_signed(row, error)
+            if error.waits_for != "switch":
+                await self.again(view, now, Purpose.VOID)
+        except SigningRefused as error:
+            await self.not_signed(row, error)
         else:
             self.on_outbox()
+
+    async def not_signed(self, row: Row[Any], error: SigningRefused) -> None:
+        """The signer's no: what waits for people or time waits, anything else is held."""
+        if isinstance(error, SigningWaits):
+            why = error.why.partition(", this makes")[0]  # a sum that moves with the window
+            await self.wait(row, f"waits for {error.waits_for}: {why}", WAITS[error.waits_for])
+            return
+        log.warning("signing_refused", payout=row.id, why=error.why)
+        if row.held_reason is None:
+            await self.hold(row, f"the signer refused: {error.why}", "signing_refused")
 
     async def again(self, view: View, now: Situation, purpose: Purpose) -> None:
         """Another attempt under the same locks: a void or a replacement."""
@@ -192,4 +220,16 @@ class Desk:
     def _alarm(tx: Tx, row: Row[Any], reason: str, code: str | None) -> None:
         if code is not None:
             text = f"{row.symbol} {row.trans_id}: {reason}"
-            raise_alarm(tx, code, payouts.subject(row), text, row.chain)
+            if code == WAITS["switch"]:
+                raise_alarm(tx, code, SIGNER, reason)
+            else:
+                raise_alarm(tx, code, payouts.subject(row), text, row.chain)
+
+
+def end_waits(tx: Tx, row: Row[Any]) -> None:
+    """Nothing keeps it back any more."""
+    if row.reason is not None and (row.reason.startswith("waits for ") or " waits: " in row.reason):
+        payouts.waits_no_more(tx, row)
+    for code in payouts.WAITING:
+        close_alarm(tx, code, payouts.subject(row), row.chain)
+    close_alarm(tx, WAITS["switch"], SIGNER)

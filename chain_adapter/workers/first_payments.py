@@ -21,10 +21,9 @@ from chain_adapter.core.payouts import Recipients, Refused, screen
 from chain_adapter.core.states import Kind, Payout, Purpose
 from chain_adapter.errors import StateConflict
 from chain_adapter.store import addresses, payouts, treasury
-from chain_adapter.store.alarms import close_alarm
 from chain_adapter.store.payouts import View
 from chain_adapter.store.store import Tx
-from chain_adapter.workers.desk import Desk, Situation
+from chain_adapter.workers.desk import Desk, Situation, end_waits
 from chain_adapter.workers.signing import Built
 
 log = structlog.get_logger(__name__)
@@ -32,12 +31,14 @@ MOST_TOP_UPS = 3  # a sweep: fees may rise between top-up and sweep, but not for
 MOST_TRIES = 2  # of a payout of our own that fails on chain
 BATCH = 64  # built in one step before the others get their turn
 UNANSWERED_MOST = 2  # builds without an answer in one step: then the node is the trouble
+ASK_AGAIN_S = 3.0  # between two questions about what the signer keeps waiting
 UNDER_WAY = (Payout.RESERVED, Payout.SIGNED, Payout.CLAIMED)
 
 
 class FirstPayments:
-    """Guarantees: everything that can fail is tried before the claim; funds cover what is under
-    way beside what is begun. Does not guarantee an order between payouts."""
+    """Guarantees: everything that can fail, the signer's policy too, is tried before a lock is
+    taken; funds cover what is under way beside what is begun. Does not guarantee an order between
+    payouts."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -45,10 +46,11 @@ class FirstPayments:
         self._contracts = frozenset(desk.chain.asset_key(name) for name in names) - {b""}
         self._tried: dict[int, int] = {}  # payout -> turn in which it was last built in vain
         self._turn = 0
+        self._refused_at: dict[int, float] = {}  # payout -> when the signer last let it wait
 
     async def run(self, now: Situation) -> bool:
         """Begin what can be begun; whether anything moved."""
-        ready: list[tuple[Built, asyncio.Future[Row[Any]]]] = []
+        begun: list[Built] = []
         moved = False
         unanswered = 0
         for listed in self._in_turn(now)[:BATCH]:
@@ -59,7 +61,7 @@ class FirstPayments:
             if not self._may_begin(view, now):
                 continue
             try:
-                built = await self._build(view, now, [b for b, _ in ready])
+                built = await self._build(view, now, begun)
             except Unavailable as error:
                 log.warning("not_built", payout=view.row.id, why=str(error))
                 built = None
@@ -70,16 +72,19 @@ class FirstPayments:
                     break
                 continue
             self._tried.pop(view.row.id, None)
-            unit = partial(
-                self._desk.attempts.reserve, built=built, build_height=now.settled_height
-            )
-            ready.append((built, asyncio.wrap_future(self._desk.store.submit(unit))))
+            begun.append(built)
             self._desk.take(now, built.account.address, built.effect.locks)
-        if not ready:
-            return moved
-        reserved = await asyncio.gather(*(f for _, f in ready), return_exceptions=True)
+        allowed, put_back = await self._allowed(begun, now)
+        if not allowed:
+            return moved or put_back
+        reserve = self._desk.attempts.reserve
+        units = [partial(reserve, built=one, build_height=now.settled_height) for one in allowed]
+        reserved = await asyncio.gather(
+            *(asyncio.wrap_future(self._desk.store.submit(unit)) for unit in units),
+            return_exceptions=True,
+        )
         signing = []
-        for (built, _), attempt in zip(ready, reserved, strict=True):
+        for built, attempt in zip(allowed, reserved, strict=True):
             if isinstance(attempt, StateConflict):
                 log.info("not_reserved", payout=built.view.row.id, why=str(attempt))
             elif isinstance(attempt, BaseException):
@@ -89,21 +94,56 @@ class FirstPayments:
         await asyncio.gather(*signing)
         return True
 
+    async def _allowed(self, begun: Sequence[Built], now: Situation) -> tuple[list[Built], bool]:
+        """What the signer would sign. What it would not waits, or is held, with no lock taken;
+        what was built behind it for the same sender counted on its lock: whether there was such,
+        which is to be built anew."""
+        if not begun:
+            return [], False
+        desk = self._desk
+        verdicts = await desk.attempts.judge(begun, now.settled_height)
+        allowed: list[Built] = []
+        gaps: set[str] = set()
+        put_back = False
+        for built, refusal in zip(begun, verdicts, strict=True):
+            row = built.view.row
+            if refusal is not None:
+                gaps.add(built.account.address)
+                self._refused_at[row.id] = desk.store.clock.monotonic()
+                await desk.not_signed(row, refusal)
+            elif built.account.address in gaps:
+                put_back = True
+            else:
+                allowed.append(built)
+                self._refused_at.pop(row.id, None)
+                if row.reason:
+                    await desk.store.write(partial(end_waits, row=row))
+        return allowed, put_back
+
+    def _asks_too_soon(self, row: Row[Any]) -> bool:
+        at = self._refused_at.get(row.id)
+        return at is not None and self._desk.store.clock.monotonic() - at < ASK_AGAIN_S
+
     def _in_turn(self, now: Situation) -> list[View]:
         """What can be judged or begun now, withdrawals first; what was tried in vain comes after
-        what was not, so that a batch of unpayable ones never stands before the rest."""
+        what was not, so that a batch of unpayable ones never stands before the rest. What the
+        signer keeps waiting comes last of all: nothing is built behind it."""
         queued = [
             view
             for view in now.views
             if Payout(view.row.state) is Payout.QUEUED
             and (self._is_to_judge(view.row) or self._may_begin(view, now))
+            and not self._asks_too_soon(view.row)
         ]
         self._turn += 1
         waiting = {view.row.id for view in queued}
         self._tried = {key: turn for key, turn in self._tried.items() if key in waiting}
+        known = {view.row.id for view in now.views}
+        self._refused_at = {key: at for key, at in self._refused_at.items() if key in known}
         queued.sort(
             key=lambda v: (
-                v.row.kind != Kind.WITHDRAWAL, self._tried.get(v.row.id, 0), v.row.id
+                v.row.id in self._refused_at, v.row.kind != Kind.WITHDRAWAL,
+                self._tried.get(v.row.id, 0), v.row.id,
             )
         )  # fmt: skip
         return queued
@@ -213,8 +253,6 @@ class FirstPayments:
             else:
                 await self._refuse(row, error.why)
         else:
-            if row.reason:
-                await desk.store.write(partial(_close_waits, row=row))
             return built
         return None
 
@@ -270,11 +308,6 @@ class FirstPayments:
             have = await desk.balance(now, sender, asset)
             if amount > have:
                 raise InsufficientFunds(asset, amount - have)
-
-
-def _close_waits(tx: Tx, row: Row[Any]) -> None:
-    for code in ("hot_wallet_short", "fee_above_cap"):
-        close_alarm(tx, code, payouts.subject(row), row.chain)
 
 
 def _add(sums: dict[str, int], asset: str, amount: int) -> None:

@@ -35,6 +35,8 @@ class Signer(Protocol):
 
     async def sign(self, request: SignRequest) -> SignedTx: ...
 
+    async def judge(self, requests: Sequence[SignRequest]) -> Sequence[SigningRefused | None]: ...
+
     async def journal(self, chain: str) -> Sequence[JournalEntry]: ...
 
     async def settled(self) -> Sequence[SettledMark]: ...
@@ -161,37 +163,19 @@ class Attempts:
 
         Raises `SigningRefused`, also for a first payment that has no warrant.
         """
-        account = self.account_of(row)
-        is_void = attempt.purpose == Purpose.VOID
-        intent = Intent(
-            sender=account.address,
-            public_key=account.public_key,
-            payments=() if is_void else self.payments_of(row),
-            fee_limit=self._terms.fee_cap,
+        request = await self._request(
+            row,
+            attempt.purpose,
+            payload=bytes(attempt.payload),
+            salt=bytes.fromhex(attempt.salt),
+            build_height=attempt.build_height,
             replaces=tuple(
                 bytes(a.payload)
                 for a in open_attempts
                 if a.payload is not None and a.id != attempt.id
             ),
-            salt=bytes.fromhex(attempt.salt),
         )
-        warrant = None
-        if row.kind == Kind.WITHDRAWAL and not is_void and row.warrant is not None:
-            warrant = Warrant(bytes(row.warrant), row.warrant_sign)
-        signed = await self._signer.sign(
-            SignRequest(
-                chain=row.chain,
-                payout=PayoutKey(row.kind, row.symbol, row.trans_id),
-                purpose=SignedPurpose(attempt.purpose),
-                account=account.account,
-                index=account.index,
-                intent=intent,
-                payload=bytes(attempt.payload),
-                warrant=warrant,
-                destination=await self._destination(row),
-                build_height=attempt.build_height,
-            )
-        )
+        signed = await self._signer.sign(request)
         body = self.notice(row, signed.txid)
 
         def unit(tx: Tx) -> None:
@@ -199,6 +183,54 @@ class Attempts:
 
         await self._store.write(unit)
         return signed
+
+    async def judge(
+        self, built: Sequence[Built], build_height: int
+    ) -> Sequence[SigningRefused | None]:
+        """What the signer would say to these, all together, before anything is reserved."""
+        requests = [
+            await self._request(
+                one.view.row, one.purpose, payload=one.payload, salt=one.salt,
+                build_height=build_height, replaces=one.intent.replaces,
+            )
+            for one in built
+        ]  # fmt: skip
+        return await self._signer.judge(requests)
+
+    async def _request(
+        self,
+        row: Row[Any],
+        purpose: str,
+        *,
+        payload: bytes,
+        salt: bytes,
+        build_height: int,
+        replaces: tuple[bytes, ...],
+    ) -> SignRequest:
+        account = self.account_of(row)
+        is_void = purpose == Purpose.VOID
+        warrant = None
+        if row.kind == Kind.WITHDRAWAL and not is_void and row.warrant is not None:
+            warrant = Warrant(bytes(row.warrant), row.warrant_sign)
+        return SignRequest(
+            chain=row.chain,
+            payout=PayoutKey(row.kind, row.symbol, row.trans_id),
+            purpose=SignedPurpose(purpose),
+            account=account.account,
+            index=account.index,
+            intent=Intent(
+                sender=account.address,
+                public_key=account.public_key,
+                payments=() if is_void else self.payments_of(row),
+                fee_limit=self._terms.fee_cap,
+                replaces=replaces,
+                salt=salt,
+            ),
+            payload=payload,
+            warrant=warrant,
+            destination=await self._destination(row),
+            build_height=build_height,
+        )
 
     async def _destination(self, row: Row[Any]) -> KeyPath | None:
         """Which key of ours a sweep or top-up pays: the signer derives it by itself."""
@@ -278,7 +310,11 @@ def death_of(attempt: Row[Any], view: View, settled_height: int) -> Death | None
     if why.startswith("orphaned"):
         return Death(State.ORPHANED, settled_height, by_txid=why.rpartition(" ")[2])
     held = set(json.loads(attempt.locks))
+    copies = {a.txid for a in view.paying if a.final and a.ok and a.raw is None}
     for lock in view.locks:
+        if why and lock.lock in held and lock.used_txid in copies:
+            # A malleated copy made these payments: for the journal this attempt has paid.
+            return Death(State.FINAL, settled_height)
         if why and lock.lock in held and lock.used_txid and lock.used_txid != attempt.txid:
             return Death(State.USED, settled_height, by_txid=lock.used_txid)
     return None
