@@ -103,20 +103,6 @@ def seconds(least: float = 0.0, *, above: bool = True) -> Kind:
     return Kind("seconds", read)
 
 
-def share() -> Kind:
-    """A number above 0, at most 1."""
-
-    def read(value: Any, place: Place) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | Decimal):
-            raise place.refuse(f"must be a number above 0 and at most 1, not {described(value)}")
-        number = float(Decimal(value))
-        if not 0 < number <= 1:
-            raise place.refuse("must be above 0 and at most 1")
-        return number
-
-    return Kind("share", read)
-
-
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|min|h|d)", re.ASCII)
 _UNIT_S = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 

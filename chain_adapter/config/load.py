@@ -65,6 +65,7 @@ MOVED: Mapping[tuple[str, str], str] = {
     ("keys", "mnemonic"): "secrets stand in files: see keys init --mnemonic-file",
     ("console", "host"): 'it is written listen = "HOST:PORT"',
     ("console", "port"): 'it is written listen = "HOST:PORT"',
+    ("chains.*", "collect_fee_share"): "it is written collect_fee_percent, a whole number",
     ("chains.*", "endpoints"): "it stands under [chains.NAME.node]",
     ("chains.*", "endpoint"): "it is written endpoints = […] under [chains.NAME.node]",
     ("chains.*", "rpc_url"): "it is written endpoints = […] under [chains.NAME.node]",

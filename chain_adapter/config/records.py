@@ -26,7 +26,6 @@ from chain_adapter.config.kinds import (
     choice,
     integer,
     seconds,
-    share,
 )
 from chain_adapter.config.sections import (
     ConsoleConfig,
@@ -173,12 +172,13 @@ class ChainConfig:
         default=60.0,
         shown="60",
     )
-    collect_fee_share: float = setting(
-        share(),
-        "A collection of the main coin whose fee is a larger share of what it brings waits. For "
-        "a token the fee counts against the main coin's `collect_above`.",
-        default=0.1,
-        shown="0.1",
+    collect_fee_percent: int = setting(
+        integer(1, 100),
+        "A collection whose fee may be more than so many percent of what it brings waits for "
+        "lower fees. For a token, which has no price here, the fee counts against the main coin's "
+        "`collect_above`; a gas top-up's own fee is part of it.",
+        default=10,
+        shown="10",
     )
     hold_limit_s: float | None = setting(
         DURATION_OR_NEVER,

@@ -18,7 +18,7 @@ class Collecting:
     asset: str
     is_native: bool
     above: int
-    fee_share: float
+    fee_percent: int
     native_above: int  # the main coin's `above`: what a token's collection may cost, by its share
 
 
@@ -30,8 +30,7 @@ def worth_collecting(terms: Collecting, balance: int, fee: int) -> str | None:
     if balance < terms.above:
         return TOO_LITTLE
     measure = balance if terms.is_native else terms.native_above
-    # Shares are per mille in whole numbers: money never meets a binary float.
-    if fee * 1000 > measure * round(terms.fee_share * 1000):
+    if fee * 100 > measure * terms.fee_percent:
         return "the fee is too high for now"
     return None
 

@@ -111,7 +111,7 @@ class Sweeper:
             asset.asset,
             asset.is_native,
             asset.collect_above,
-            self._terms.collect_fee_share,
+            self._terms.collect_fee_percent,
             native.collect_above,
         )
         early = worth_collecting(terms, balance, 0)

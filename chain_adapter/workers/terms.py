@@ -51,7 +51,7 @@ class ChainTerms:
     poll_interval_s: float
     internal_notify: bool
     collect_every_s: float = 60.0
-    collect_fee_share: float = 0.1
+    collect_fee_percent: int = 10
 
     @property
     def fee(self) -> AssetTerms:
@@ -128,5 +128,5 @@ def chain_terms(
         poll_interval_s=chain.poll_interval_s,
         internal_notify=config.require_platform().internal_notify,
         collect_every_s=chain.collect_every_s,
-        collect_fee_share=chain.collect_fee_share,
+        collect_fee_percent=chain.collect_fee_percent,
     )
