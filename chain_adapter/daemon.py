@@ -16,6 +16,7 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
+from datetime import date, timedelta
 from functools import partial
 from typing import Any
 
@@ -31,11 +32,12 @@ from chain_adapter.assembly import (
     plugin_version,
     pure_chain,
 )
+from chain_adapter.chain import ChainError
 from chain_adapter.clock import Clock, SystemClock
 from chain_adapter.config import ChainConfig, Config
 from chain_adapter.config.records import FirstOrders, Profile
 from chain_adapter.core.states import Role
-from chain_adapter.errors import KeyFileError, LeaseLost, SigningRefused
+from chain_adapter.errors import KeyFileError, SigningRefused, StoreError
 from chain_adapter.guard import Guard
 from chain_adapter.keys.derivation import Account as AccountNumber
 from chain_adapter.keys.keystore import PublicKeys
@@ -51,6 +53,7 @@ from chain_adapter.workers.consumer import Consumer
 from chain_adapter.workers.courier import Courier
 from chain_adapter.workers.loop import Loop
 from chain_adapter.workers.payer import Payer
+from chain_adapter.workers.reconciler import Reconciler
 from chain_adapter.workers.registrar import Registrar
 from chain_adapter.workers.sweeper import Sweeper
 from chain_adapter.workers.terms import AssetTerms, Board, chain_terms
@@ -78,6 +81,7 @@ class Daemon:
         self.watchers: dict[str, Watcher] = {}
         self.registrars: dict[str, Registrar] = {}
         self.sweepers: dict[str, Sweeper] = {}
+        self._reconciled: dict[str, date] = {}  # the last day that was done, a chain
         self.store: Store
         self.signer: Signer
         self.accounts: ConfiguredAccounts
@@ -157,7 +161,7 @@ class Daemon:
 
     def _end_lease(self) -> None:
         if self.store.lease is not None:
-            with suppress(LeaseLost):
+            with suppress(StoreError):  # a lease that cannot be given back runs out
                 ledger.end_lease(self.store)
 
     async def _start_chain(
@@ -189,6 +193,7 @@ class Daemon:
         payer = Payer(
             terms, guard, self.accounts, self.store, self.signer, self.board, courier_loop.wake
         )
+        await payer.adopt()
         payer_loop = self._loop(f"payer {name}", payer.step)
 
         def on_block() -> None:
@@ -308,8 +313,38 @@ class Daemon:
         """Calendar work; polling is the loops' own."""
         scheduler = AsyncIOScheduler(timezone="UTC")
         scheduler.add_job(self._nightly_proof, "cron", hour=2, minute=30, misfire_grace_time=3600)
+        # Every ten minutes of the first hours: a day counts once its last block is final.
+        scheduler.add_job(
+            self._reconcile, "cron", hour="0-5", minute="0,10,20,30,40,50", misfire_grace_time=3600
+        )
         scheduler.start()
         self._stack.callback(scheduler.shutdown, wait=False)
+
+    async def _reconcile(self) -> None:
+        """The day before, once for each chain, as soon as all of it is final."""
+        day = self.clock.now().date() - timedelta(days=1)
+        for name, chain in self.config.require_chains().items():
+            if self._reconciled.get(name) == day:
+                continue
+            guard = self.guards[name]
+            reconciler = Reconciler(
+                chain,
+                guard,
+                guard,
+                self.store,
+                internal_notify=self.config.require_platform().internal_notify,
+            )
+            try:
+                report = await reconciler.run(day)
+            except ChainError as error:
+                log.warning("not_reconciled", chain=name, day=str(day), error=str(error))
+                continue
+            log.info(
+                "reconciled", chain=name, day=str(day), whole=report.is_whole,
+                differences=len(report.differences),
+            )  # fmt: skip
+            if report.is_whole:
+                self._reconciled[name] = day
 
     async def _nightly_proof(self) -> None:
         """Show again, for a sample of registered addresses, that we can sign for them."""

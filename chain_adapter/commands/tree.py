@@ -359,9 +359,12 @@ COMMANDS: tuple[Command, ...] = (
         (
             CONFIG,
             option("--day", type=day, metavar="YYYY-MM-DD", required=True, help="in UTC"),
+            option("--to-day", type=day, metavar="YYYY-MM-DD", help="the last of several days"),
+            option("--platform", type=Path, metavar="FILE", help="the platform's CSV export"),
+            option("--report", type=Path, metavar="DIR", help="write an HTML and a CSV report"),
             JSON,
         ),
-        None,
+        "reconciling:run",
     ),
     Command(
         ("probe",),

@@ -39,6 +39,23 @@ CODES: dict[str, Code] = {
         "Two endpoints show different blocks at credit depth. Crediting on the chain is paused.",
         "Find out which one is on the wrong chain, remove it, then `chains resume`.",
     ),
+    "endpoint_outvoted": Code(
+        "critical",
+        "An endpoint shows another block than the quorum. It is outvoted; crediting goes on.",
+        "Find out why it is on another branch, and replace it.",
+    ),
+    "endpoint_missing": Code(
+        "warning",
+        "Fewer endpoints answer than should. Crediting waits for them for `alone_after`, then "
+        "goes on with those that do.",
+        "Mend or replace the endpoint that the message names.",
+    ),
+    "readings_differ": Code(
+        "critical",
+        "Two readings of one block differ: an endpoint lied, or left something out. What differs "
+        "is held, what was missed is taken up.",
+        "The message names both endpoints. Compare the transactions with a third one.",
+    ),
     "deep_reorg": Code(
         "critical",
         "A reorganisation reached a final block or went deeper than the limit. Chain paused.",
@@ -184,6 +201,11 @@ CODES: dict[str, Code] = {
         "critical",
         "The platform already has another address for this memo coin.",
         "Deposits to that address are not ours to see. Check which keys made it.",
+    ),
+    "reconciliation": Code(
+        "critical",
+        "A day's books disagree with the chain or the platform.",
+        "`reconcile --day DAY`; `why` explains each subject. Nothing is mended by itself.",
     ),
     "platform_depth": Code(
         "critical",

@@ -80,15 +80,27 @@ class Process:
             return ""
 
 
-async def command(*arguments: str) -> Any:
-    """Run a command of this program; its JSON answer. Raises `AdapterError` with its words."""
+async def answer(*arguments: str) -> tuple[int, bytes]:
+    """Run a command of this program whose answer may be no (exit 1); its status and output.
+
+    Raises `AdapterError` with its words.
+    """
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "chain_adapter.cli", *arguments,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     out, err = await process.communicate()
-    if process.returncode:
+    status = int(process.returncode or 0)
+    if status > 1 or (status and not out):
         raise AdapterError(f"`{' '.join(arguments[:3])}` failed: {err.decode().strip()[-800:]}")
+    return status, out
+
+
+async def command(*arguments: str) -> Any:
+    """As `answer`, for a command that has to succeed; its JSON."""
+    status, out = await answer(*arguments)
+    if status:
+        raise AdapterError(f"`{' '.join(arguments[:3])}` says no: {out.decode()[-800:]}")
     return json.loads(out)
 
 

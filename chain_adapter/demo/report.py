@@ -61,6 +61,8 @@ def as_text(scenario: Scenario, verdict: Verdict, seconds: float) -> str:
         f"withdrawals: {verdict.asked} asked, {verdict.paid} paid, {verdict.cancelled} sent back, "
         f"{verdict.paid_twice} doubled",
         f"collected to the hot wallet: {verdict.collected} sweeps, fees told as internal",
+        f"reconciliation of the day: {len(verdict.day)} differences",
+        *(f"  {one['reason']}: {one['subject']}" for one in verdict.day),
         *(f"WRONG END: {text}" for text in verdict.wrong_end),
         f"{'OK' if verdict.ok else 'NOT OK'} in {seconds:.1f} s",
     ]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chain_adapter import money
+from chain_adapter.demo.day import reconcile
 from chain_adapter.demo.parts import command
 from chain_adapter.demo.scenario import Scenario
 
@@ -56,6 +57,7 @@ class Verdict:
     paid_twice: int
     wrong_end: list[str] = field(default_factory=list)
     collected: int = 0
+    day: list[dict[str, Any]] = field(default_factory=list)  # differences of the day's books
 
     @property
     def ok(self) -> bool:
@@ -65,6 +67,7 @@ class Verdict:
             and not self.missing
             and not self.paid_twice
             and not self.wrong_end
+            and not self.day
             and self.paid + self.cancelled == self.asked
             and not any(line.difference for line in self.lines)
         )
@@ -100,6 +103,7 @@ async def compare(scenario: Scenario) -> Verdict:
     verdict.collected = sum(
         1 for row in books_payouts if row["kind"] == "sweep" and row["state"] == "REPORTED"
     )
+    verdict.day = await reconcile(scenario)
     return verdict
 
 
