@@ -8,10 +8,12 @@ and final: FINAL with its report. Blocks say what became of a transaction, never
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 from chain_adapter.chain import Chain
 from chain_adapter.core.states import Kind, Payout, Purpose
+from chain_adapter.errors import StateConflict
 from chain_adapter.store import payout_marks, payouts, treasury
 from chain_adapter.store.alarms import raise_alarm
 from chain_adapter.store.events import move_payout
@@ -48,6 +50,14 @@ class Payer:
         self._adoption = Adoption(terms, store, signer, self._desk.attempts)
         self._first = FirstPayments(self._desk)
         self._sending = Sending(self._desk)
+
+    async def adopt(self) -> None:
+        """What the signer's journal knows, before a block is read that shows it as a stranger's.
+
+        Where the two disagree nothing is lost: every step tries again, and says so.
+        """
+        with suppress(StateConflict):
+            await self._adoption.run_once_a_session()
 
     async def step(self) -> float:
         """Do what is due; returns the pause until the next look."""
@@ -96,7 +106,7 @@ class Payer:
             return
         unsigned = [a for a in view.open if a.txid is None]
         if unsigned:
-            await desk.sign_or_void(view, now, unsigned[-1])
+            await desk.sign(view, unsigned[-1])
 
     async def _advance_signed(self, view: View, now: Situation) -> None:
         """Claimed or refused by the platform? The courier repeats the claim until it knows."""
