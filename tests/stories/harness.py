@@ -143,6 +143,7 @@ class World:
         self.recipients: dict[str, str] = {}  # trans_id -> address
         self.errors: list[tuple[str, Exception]] = []
         self.known_trouble: tuple[type[Exception], ...] = ()
+        self.crash_in = ("payer", "courier")
 
     # --- life -------------------------------------------------------------------------------------
 
@@ -230,6 +231,9 @@ class World:
         await self.start()
 
     async def close(self) -> None:
+        """Idempotent."""
+        if self.ledger.closed:
+            return
         if hasattr(self, "daemon"):
             await self.stop()
         self.platform.close()
@@ -258,6 +262,7 @@ class World:
         if loop.off:
             return
         before = len(loop.errors)
+        self.crasher.armed = loop.name.partition(" ")[0] in self.crash_in
         if loop.name == "courier":
             await self._deliver(loop)
         else:
