@@ -95,6 +95,7 @@ def guarded_chain(
                 rate_per_s=config.requests_per_s,
             ),
             observe=observe,
+            checkpoints=config.checkpoints,
         )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -50,6 +51,19 @@ def described(value: object) -> str:
         if isinstance(value, kind):
             return word
     return f"a {type(value).__name__}"
+
+
+def _checkpoints(value: Any, place: Place) -> Mapping[int, str]:
+    """A table of heights, which TOML has as texts, and block hashes."""
+    table = _table(value, place)
+    found: dict[int, str] = {}
+    for key, one in table.items():
+        if not (key.isascii() and key.isdigit()) or len(key) > 18:
+            raise place.refuse('each key is a height in digits, such as "19000000"')
+        if not isinstance(one, str) or not one.strip():
+            raise place.refuse(f"{key}: must be the hash of that block, in quotes")
+        found[int(key)] = one.strip()
+    return MappingProxyType(found)
 
 
 def _text(value: Any, place: Place) -> str:
@@ -239,3 +253,4 @@ WEB_URL = Kind("URL", _web_url)
 DATABASE_URL = Kind("URL", _database_url)
 LISTEN = Kind("HOST:PORT", read_listen)
 TABLE = Kind("table", _table)
+CHECKPOINTS = Kind("table of height = hash", _checkpoints)

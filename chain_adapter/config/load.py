@@ -241,6 +241,7 @@ class _Loader:
             for asset, one in self._table(table.get("assets", {}), f"{where}.assets").items()
         }
         self._check_assets(where, assets)
+        self._check_quorum(where, values.get("quorum"), table)
         native = next(one for one in assets.values() if one.is_native)
         fee_cap = values.pop("fee_cap", "0.1" if native.decimals > 6 else "200")
         return ChainConfig(
@@ -251,6 +252,17 @@ class _Loader:
             fee_cap=self._units(fee_cap, native.decimals, f"{where}.fee_cap"),
             **values,
         )
+
+    def _check_quorum(self, where: str, quorum: int | None, table: Mapping[str, Any]) -> None:
+        """Two branches must never both have one."""
+        endpoints = self._table(table.get("node", {}), f"{where}.node").get("endpoints", ())
+        count = len(endpoints) if isinstance(endpoints, list) else 0
+        if quorum is None or not count:
+            return
+        if not count < 2 * quorum <= 2 * count:
+            raise self._place(where, "quorum").refuse(
+                f"of {count} endpoints it is from {count // 2 + 1} to {count}, not {quorum}"
+            )
 
     def _pool(self, table: Mapping[str, Any], where: str) -> PoolConfig:
         pool = PoolConfig(**self._read(PoolConfig, table, f"{where}.pool", pattern="chains.*.pool"))

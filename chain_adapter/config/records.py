@@ -18,6 +18,7 @@ from chain_adapter.chain import Asset
 from chain_adapter.config.assets import AssetConfig
 from chain_adapter.config.kinds import (
     BOOLEAN,
+    CHECKPOINTS,
     DECIMAL,
     DURATION_OR_NEVER,
     PATH,
@@ -133,6 +134,30 @@ class ChainConfig:
         "following the head, or only those with deposits. Catch-up reads again only the latter.",
         default="all",
         shown='"all"',
+    )
+    quorum: int | None = setting(
+        integer(1, 99),
+        "So many endpoints, more than half of them, must show the same block before anything in "
+        "it is credited; an outvoted one is named by an alarm. Without it every endpoint that "
+        "answers must agree, and two must answer where two are configured.",
+        default=None,
+        shown="all that answer",
+        example="1",
+    )
+    alone_after_s: float | None = setting(
+        DURATION_OR_NEVER,
+        "Where too few endpoints answer, crediting waits so long for the others; then it goes on "
+        "with those that do, by another method of reading, with an alarm. `never` waits on.",
+        default=30.0,
+        shown='"30s"',
+        key="alone_after",
+    )
+    checkpoints: Mapping[int, str] | None = setting(
+        CHECKPOINTS,
+        "Block hashes that are known to be right, by height. An endpoint that shows another one "
+        "is on another branch or network: nothing is read from it.",
+        default=None,
+        example='{ "19000000" = "0xcf38…" }',
     )
     methods: tuple[str, ...] = setting(
         TEXTS,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from types import TracebackType
 from typing import Any, TypeVar
@@ -34,6 +34,7 @@ from chain_adapter.chain import (
     WrongNetwork,
 )
 from chain_adapter.clock import Clock
+from chain_adapter.guard.checkpoints import contradicted, shown_at
 from chain_adapter.guard.limits import Limits, Observation, Observe
 
 T = TypeVar("T")
@@ -164,6 +165,7 @@ class Endpoint:
         observe: Observe,
         foreign: tuple[type[Exception], ...],
         log: Log,
+        checkpoints: Mapping[int, str],
     ) -> None:
         self.label = label
         self.clock = clock
@@ -180,6 +182,7 @@ class Endpoint:
         self._pin = pin
         self._limits = limits
         self._foreign = foreign
+        self._checkpoints = checkpoints
         self._log: Log = log.bind(endpoint=label)
         self._failures = 0
         self._proven_at: float | None = None
@@ -213,9 +216,28 @@ class Endpoint:
             )
             try:
                 await self._pin.hold(shown, self.label)
+                if self._checkpoints and self._proven_at is None:
+                    await self._hold_to_checkpoints()
             except Unavailable as error:
                 raise self.trouble(error) from None
             self._proven_at = self.clock.monotonic()
+
+    async def _hold_to_checkpoints(self) -> None:
+        """`WrongNetwork` if it shows another block at the newest checkpoint it has reached."""
+        try:
+            async with self.clock.timeout(self._limits.request_timeout_s):
+                head = await self.chain.head()
+                reached = [one for one in self._checkpoints if one <= head.ref.height]
+                ref = await shown_at(self.chain, max(reached)) if reached else None
+        except ChainError as error:
+            self.note("checkpoint not shown", reason=str(self._scrubbed(error)))
+            return
+        except self._foreign as error:
+            self.note("checkpoint not shown", reason=str(self._scrubbed(Unavailable(str(error)))))
+            return
+        wrong = None if ref is None else contradicted(self._checkpoints, ref)
+        if wrong is not None:
+            raise WrongNetwork(f"{self.label}: {wrong}. Nothing was read from it")
 
     async def stream(
         self, what: str, start: Callable[[Chain], AsyncIterator[Block]], timeout_s: float

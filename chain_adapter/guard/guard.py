@@ -12,7 +12,7 @@ there are `agreed_hash` and a second look (`second`).
 from __future__ import annotations
 
 import asyncio
-from collections import ChainMap, OrderedDict
+from collections import ChainMap, Counter, OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -36,6 +36,7 @@ from chain_adapter.chain import (
     Watch,
 )
 from chain_adapter.clock import Clock, SystemClock
+from chain_adapter.guard.checkpoints import shown_at
 from chain_adapter.guard.endpoint import FOREIGN, Endpoint, Log, Pin, default_log, labels
 from chain_adapter.guard.limits import Limits, Observe, unobserved
 from chain_adapter.guard.pool import EndpointHealth, Pool, worst
@@ -43,7 +44,7 @@ from chain_adapter.guard.sending import Sender
 from chain_adapter.guard.vet import Vet
 
 READERS_KEPT = 8192
-NOTHING = Watch(to=frozenset())
+LOST_TIMEOUT_S = 3.0  # an endpoint that is lost is not waited for as long as others
 
 
 class Guard:
@@ -68,6 +69,7 @@ class Guard:
         limits: Limits | None = None,
         observe: Observe = unobserved,
         log: Log | None = None,
+        checkpoints: Mapping[int, str] | None = None,
     ) -> None:
         if not endpoints:
             raise ValueError("a guard needs an endpoint")
@@ -87,12 +89,13 @@ class Guard:
                 observe=observe,
                 foreign=self._foreign,
                 log=self._log,
+                checkpoints=checkpoints or {},
             )
             for url, label in zip(endpoints, labels(endpoints), strict=True)
         )
         self._pure: Chain = self._endpoints[0].chain
         self.info: ChainInfo = self._pure.info
-        self._vet = Vet(self.info, assets)
+        self._vet = Vet(self.info, assets, checkpoints or {})
         self._pool = Pool(self._endpoints, self._clock, self._limits)
         self._sender = Sender(self._endpoints, self._limits)
         self._readers: OrderedDict[str, str] = OrderedDict()
@@ -219,25 +222,35 @@ class Guard:
             self._readers.popitem(last=False)
 
     async def agreed_hash(self, height: int) -> dict[str, str | None]:
-        """What every endpoint holds for the hash at `height`; None from one that did not tell."""
+        """What every endpoint holds for the hash at `height`; None from one that did not tell.
+
+        One that is contradicted by more than half comes last for a while.
+        """
 
         async def ask(endpoint: Endpoint) -> str | None:
-            method = self.info.methods[0].name
-            items = endpoint.stream(
-                "hash",
-                lambda chain: chain.blocks(BlockRef(height - 1, ""), height, NOTHING, method),
-                self._limits.item_timeout_s,
-            )
+            limit_s = self._limits.item_timeout_s
+            whole_s = 2 * limit_s if endpoint.lost_at is None else LOST_TIMEOUT_S
             try:
-                async with aclosing(items) as inner:  # type: ignore[type-var]
-                    async for block in inner:
-                        return block.ref.hash if block.ref.height == height else None
-            except ChainError:
-                pass
-            return None
+                async with self._clock.timeout(whole_s):
+                    ref = await endpoint.ask("hash", lambda chain: shown_at(chain, height), limit_s)
+            except (ChainError, TimeoutError):
+                return None
+            return None if ref is None else ref.hash
 
         found = await asyncio.gather(*map(ask, self._endpoints))
+        self._distrust(found)
         return dict(zip(self.endpoints, found, strict=True))
+
+    def _distrust(self, shown: Sequence[str | None]) -> None:
+        """Endpoints that more than half contradict come last for a while."""
+        votes = Counter(one for one in shown if one is not None)
+        most, count = votes.most_common(1)[0] if votes else ("", 0)
+        if len(votes) == 1 or 2 * count <= len(shown):
+            return
+        until = self._clock.monotonic() + self._limits.distrust_s
+        for endpoint, one in zip(self._endpoints, shown, strict=True):
+            if one is not None and one != most:
+                endpoint.distrusted_until = until
 
     async def balance(self, address: str, asset: str) -> Balance:
         return (await self._pool.any("balance", lambda chain: chain.balance(address, asset)))[1]

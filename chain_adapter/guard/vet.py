@@ -21,13 +21,17 @@ from chain_adapter.chain import (
     Transfer,
     Unavailable,
 )
+from chain_adapter.guard.checkpoints import contradicted
 
 
 class Vet:
     """The checks for one chain as configured. What is no `Block` at all raises as it may."""
 
-    def __init__(self, info: ChainInfo, assets: Container[str]) -> None:
+    def __init__(
+        self, info: ChainInfo, assets: Container[str], checkpoints: Mapping[int, str]
+    ) -> None:
         self._info = info
+        self._checkpoints = checkpoints
         self._assets = assets
         self._methods: Mapping[str, Method] = {one.name: one for one in info.methods}
 
@@ -40,6 +44,9 @@ class Vet:
             raise Unavailable(f"block {height} after {at.height}, asked up to {last}")
         if not hashed or hashed == block.parent_hash or (not block.parent_hash and height > 0):
             raise Unavailable(f"block {height}: hash {hashed!r}, parent {block.parent_hash!r}")
+        wrong = contradicted(self._checkpoints, block.ref)
+        if wrong is not None:
+            raise Unavailable(wrong)
         if height > at.height + 1 and block.parent_hash != at.hash:
             # A chain may skip heights; then the parent proves that nothing is missing.
             raise Unavailable(f"block {height} follows {at.height}: a hole")

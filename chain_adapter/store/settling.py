@@ -18,6 +18,7 @@ from chain_adapter.core.deposits import Arrival, Key, Terms, Why, compare, fold,
 from chain_adapter.core.scan import BATCH
 from chain_adapter.core.states import Deposit
 from chain_adapter.store import blocks, deposits, payouts_onchain, schema, transfers
+from chain_adapter.store.alarms import raise_alarm
 from chain_adapter.store.blocks import Reading
 from chain_adapter.store.events import record
 from chain_adapter.store.store import Tx
@@ -186,6 +187,10 @@ def _look(tx: Tx, reading: Reading, mine: Row[Any], block: Block, kinds: Kinds) 
         kinds.get(mine.method, frozenset()),
         kinds.get(block.method, frozenset()),
     )
+    seen_by_first = kinds.get(mine.method, frozenset())
+    missed = {piece.name for piece in result.found if piece.kind in seen_by_first}
+    if result.differ or missed:
+        _name_readers(tx, reading, mine, block, {key.txid for key in result.differ | missed})
     for key in result.differ:
         if key in rows and not rows[key].released:
             deposits.hold(tx, rows[key], Why.SECOND_LOOK)
@@ -201,6 +206,18 @@ def _look(tx: Tx, reading: Reading, mine: Row[Any], block: Block, kinds: Kinds) 
             transfers.spend(tx, name, ours)
     blocks.cover(tx, reading, height, height, block, blocks.SECOND_LOOK)
     return bool(found)
+
+
+def _name_readers(tx: Tx, reading: Reading, mine: Row[Any], block: Block, txids: set[str]) -> None:
+    """One of two readings is wrong, or lacks something: say who made them."""
+    first = f"{mine.endpoint or 'an earlier reading'} by {mine.method}"
+    second = f"{reading.reader_of(block.ref) or 'the second look'} by {block.method}"
+    shown = ", ".join(sorted(txids)[:5]) + (" …" if len(txids) > 5 else "")
+    raise_alarm(
+        tx, "readings_differ", reading.chain,
+        f"block {block.ref.height}, read from {first} and from {second}, differs in {shown}",
+        reading.chain,
+    )  # fmt: skip
 
 
 def _ours(tx: Tx, reading: Reading, shown: Sequence[Transfer]) -> list[Arrival]:

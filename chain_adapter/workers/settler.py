@@ -14,23 +14,62 @@ from functools import partial
 import structlog
 
 from chain_adapter.chain import Block, BlockRef, NotOnChain, Unavailable
+from chain_adapter.clock import Clock
 from chain_adapter.config.records import ChainConfig
+from chain_adapter.core.quorum import Agreement, judge
 from chain_adapter.store import blocks, settling
-from chain_adapter.store.alarms import close_alarm
-from chain_adapter.store.store import Store
+from chain_adapter.store.alarms import close_alarm, raise_alarm
+from chain_adapter.store.store import Store, Tx
 from chain_adapter.workers.reading import Ours, Reader
 
 log = structlog.get_logger(__name__)
 
 LOOKS_MOST = 256  # second looks in one commit
 LOOKS_AT_ONCE = 8  # ranges that are read again at the same time
-FAILURES_MOST = 3  # failures elsewhere before the endpoint of the first look is asked again
-ALONE_S = 60.0  # then so long, until the others are tried again
+TELL_AFTER_S = 60.0  # where crediting would wait for ever, people hear of it then
+TELL_EVERY_S = 60.0
+ALONE_S = 60.0  # second looks stay at one endpoint so long, then another is tried again
+
+
+class Patience:
+    """How long others have been waited for, and what follows from that."""
+
+    def __init__(self, clock: Clock, limit_s: float | None) -> None:
+        self._clock = clock
+        self._limit_s = limit_s
+        self._since: float | None = None
+
+    def begin(self) -> None:
+        if self._since is None:
+            self._since = self._clock.monotonic()
+
+    def end(self) -> None:
+        self._since = None
+
+    @property
+    def has_begun(self) -> bool:
+        return self._since is not None
+
+    @property
+    def waited_s(self) -> float:
+        return 0.0 if self._since is None else self._clock.monotonic() - self._since
+
+    @property
+    def is_over(self) -> bool:
+        """Whether to go on without them."""
+        return self._limit_s is not None and self._since is not None and (
+            self.waited_s >= self._limit_s
+        )  # fmt: skip
+
+    @property
+    def is_to_be_told(self) -> bool:
+        return self.is_over or (self._limit_s is None and self.waited_s >= TELL_AFTER_S)
 
 
 class Settler:
-    """Guarantees: no height is settled that an endpoint contradicts, or that was to be looked at
-    twice and was not. Does not guarantee: that endpoints which do not answer agree.
+    """Guarantees: no height is settled that an endpoint contradicts (with a quorum: that fewer
+    endpoints show), or that was to be looked at twice and was not. Does not guarantee: that
+    endpoints which do not answer agree.
     """
 
     def __init__(self, config: ChainConfig, chain: Reader, store: Store) -> None:
@@ -39,9 +78,13 @@ class Settler:
         self._chain = chain
         self._store = store
         self._kinds = {one.name: one.kinds for one in chain.info.methods}
-        self._failures = 0
+        self._quorum = config.quorum
+        self._answers = Patience(store.clock, config.alone_after_s)  # enough endpoints tell a hash
+        self._looks = Patience(store.clock, config.alone_after_s)  # another one reads a block again
         self._alone_until = float("-inf")
-        self._differed = True  # an alarm of an earlier run may be open
+        self._told: dict[str, tuple[str, float]] = {}  # alarm -> what was said last, and when
+        self._is_quiet = False  # alarms of an earlier run may be open
+        self._agreement: Agreement | None = None
         self._matured_at: BlockRef | None = None  # tip when deposits were last confirmed
         self.settled_height = -1
         self.confirmed = 0  # deposits, by the last step
@@ -91,42 +134,78 @@ class Settler:
         self._matured_at = tip
 
     async def _agree(self, goal: BlockRef) -> bool:
-        """Whether every endpoint that answers has our block; a difference pauses the chain."""
+        """Whether enough endpoints have our block; a difference pauses the chain."""
         told = await self._chain.agreed_hash(goal.height)
-        shown = {label: one for label, one in told.items() if one is not None}
-        if set(shown.values()) == {goal.hash}:
-            if self._differed:
-                self._differed = False
-                await self._store.write(
-                    lambda tx: close_alarm(tx, "endpoints_differ", self._name, self._name)
-                )
-            return True
-        if len(set(shown.values())) > 1:
-            self._differed = True
-            listed = ", ".join(f"{label} has {one}" for label, one in sorted(shown.items()))
-            message = f"block {goal.height} is {goal.hash} here; {listed}"
+        found = self._agreement = judge(goal.hash, told, self._quorum)
+        where = f"block {goal.height}"
+        if found.must_pause:
             log.error("endpoints_differ", chain=self._name, height=goal.height)
-            await self._store.write(lambda tx: blocks.endpoints_differ(tx, self._name, message))
-        # Where all agree on another block, ours has just been replaced: it will be popped.
-        return False
+            text = f"{where}: {found.text}"
+            await self._store.write(lambda tx: blocks.endpoints_differ(tx, self._name, text))
+            self._is_quiet = False
+            return False
+        if found.differ and found.is_agreed:
+            await self._raise("endpoint_outvoted", where, found.text)
+        if found.is_short and not found.is_alone and not (found.differ and not found.ours):
+            self._answers.begin()
+            if self._answers.is_to_be_told:
+                names = ", ".join(found.silent)
+                await self._raise("endpoint_missing", where, f"not shown by {names}")
+        elif not found.is_short:
+            self._answers.end()
+            await self._quieten()
+        return found.is_agreed and (
+            not found.is_short or found.is_alone or self._answers.is_over
+        )  # fmt: skip
+
+    async def _raise(self, code: str, where: str, text: str) -> None:
+        """Once, and again now and then while it lasts."""
+        now = self._store.clock.monotonic()
+        said, at = self._told.get(code, ("", float("-inf")))
+        self._is_quiet = False
+        if said == text and now - at < TELL_EVERY_S:
+            return
+        self._told[code] = (text, now)
+        log.warning(code, chain=self._name, at=where, what=text)
+        message = f"{where}: {text}"
+        await self._store.write(lambda tx: raise_alarm(tx, code, self._name, message, self._name))
+
+    async def _quieten(self) -> None:
+        """If all is well: alarms whose cause is gone are closed."""
+        found = self._agreement
+        is_well = found is not None and found.is_agreed and not found.differ
+        if self._is_quiet or not is_well or self._answers.has_begun or self._looks.has_begun:
+            return
+
+        def unit(tx: Tx) -> None:
+            for code in ("endpoints_differ", "endpoint_outvoted", "endpoint_missing"):
+                close_alarm(tx, code, self._name, self._name)
+
+        await self._store.write(unit)
+        self._told.clear()
+        self._is_quiet = True
 
     async def _look_again(self, plan: settling.Plan, ours: Ours) -> list[Block] | None:
-        """The second readings of a plan; None when a block reads differently now.
-
-        At another endpoint than the first, but for as long as no other answers.
-        """
-        if self._store.clock.monotonic() < self._alone_until:
+        """The second readings of a plan; None when a block reads differently now, or when another
+        endpoint than that of the first look is still being waited for."""
+        if self._answers.is_over or self._store.clock.monotonic() < self._alone_until:
             return await self._read_again(plan, ours, elsewhere=False)
         try:
             looked = await self._read_again(plan, ours, elsewhere=True)
         except Unavailable as error:
-            self._failures += 1
-            if self._failures < FAILURES_MOST:
+            if self._agreement is None or self._agreement.is_alone:
                 raise
+            self._looks.begin()
+            log.info("second_look_failed", chain=self._name, error=str(error))
+            if self._looks.is_to_be_told:
+                where = f"block {plan.goal.height}"
+                await self._raise("endpoint_missing", where, f"not read again elsewhere: {error}")
+            if not self._looks.is_over:
+                return None
             self._alone_until = self._store.clock.monotonic() + ALONE_S
-            log.warning("second_look_at_the_same_endpoint", chain=self._name, error=str(error))
             return await self._read_again(plan, ours, elsewhere=False)
-        self._failures = 0
+        self._looks.end()
+        await self._quieten()
         return looked
 
     async def _read_again(
