@@ -21,7 +21,7 @@ API = 1
 
 
 class ChainError(Exception):
-    """Base of what a plugin raises. The text is for the operator and names the endpoint's answer."""
+    """Base of what a plugin raises. The text is for the operator, the endpoint's answer in it."""
 
 
 class Unavailable(ChainError):
@@ -171,7 +171,7 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """Value that is to move, or moved. `amount=None`: all, less the fee (to an own address only)."""
+    """Value that is to move, or moved. `amount=None`: all, less the fee (to an own address)."""
 
     asset: str
     to: str
@@ -340,7 +340,7 @@ class Chain(Protocol):
         ...
 
     async def broadcast(self, tx: SignedTx) -> None:
-        """Send. Already known is success; `Rejected` is a hint; `Unavailable` an unknown outcome."""
+        """Send. Already known is success; `Rejected` a hint; `Unavailable` an unknown outcome."""
         ...
 
     async def close(self) -> None:
