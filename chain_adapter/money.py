@@ -41,10 +41,10 @@ def parse(text: str | int | Decimal, decimals: int) -> int:
     if shift > MAX_DIGITS or len(digits) + shift > MAX_DIGITS:
         raise AmountError(f"amount {raw[:40]!r} is too large")
     if shift >= 0:
-        return int(value * 10**shift)
+        return value * _power(shift)
     if -shift >= len(digits):
         raise AmountError(f"amount {raw[:40]!r} has more than {decimals} decimals")
-    whole, rest = divmod(value, 10**-shift)
+    whole, rest = divmod(value, _power(-shift))
     if rest:
         raise AmountError(f"amount {raw[:40]!r} has more than {decimals} decimals")
     return whole
@@ -71,15 +71,19 @@ def to_platform(amount: int, decimals: int, platform_decimals: int) -> tuple[int
     never told and never added to another deposit (docs/laws.md 3.7).
     """
     if platform_decimals >= decimals:
-        return amount * 10 ** (platform_decimals - decimals), 0
-    return divmod(amount, 10 ** (decimals - platform_decimals))
+        return amount * _power(platform_decimals - decimals), 0
+    return divmod(amount, _power(decimals - platform_decimals))
 
 
 def from_platform(units: int, decimals: int, platform_decimals: int) -> int:
     """Base units of a platform amount; `AmountError` when the chain has fewer digits."""
     if platform_decimals <= decimals:
-        return units * 10 ** (decimals - platform_decimals)
-    whole, rest = divmod(units, 10 ** (platform_decimals - decimals))
+        return units * _power(decimals - platform_decimals)
+    whole, rest = divmod(units, _power(platform_decimals - decimals))
     if rest:
         raise AmountError(f"amount has more than the {decimals} decimals of the chain")
     return whole
+
+
+def _power(digits: int) -> int:
+    return int(10**digits)
