@@ -16,9 +16,11 @@ from chain_adapter.core.states import Role
 from chain_adapter.errors import ConfigError, KeyFileError
 from chain_adapter.keys import init as keys_init
 from chain_adapter.keys.derivation import Account
+from chain_adapter.keys.journal_file import Journal
+from chain_adapter.keys.keystore import journal_path
 from chain_adapter.keys.secret_files import read_secret
 from chain_adapter.signing import passphrase_of
-from chain_adapter.store import addresses, ledger
+from chain_adapter.store import addresses, ledger, recover_gate
 from chain_adapter.store.store import Store
 
 
@@ -49,6 +51,10 @@ def init(args: Namespace) -> int:
         if store is None:
             store = ledger.create(url, SystemClock(), ledger_id=made.ledger_id)
         ledger.bind(store, made.ledger_id)
+        if not bound and not Journal.is_empty(journal_path(keys.keystore)):
+            # The keys have worked before, the books were lost: `recover` comes first.
+            store.write_now(lambda tx: recover_gate.shut(tx, chains))
+            print(f"keys init: {recover_gate.REASON}: nothing is signed before", file=sys.stderr)
         for name, chain in chains.items():
             own = [
                 addresses.NewAddress(

@@ -88,5 +88,6 @@ GROUPS: Mapping[str, str] = {
     "chains": "stop and go on with a chain",
     "assets": "stop and go on with an asset",
     "db": "the database",
+    "import": "what another system did before us",
     "plugins": "chain plugins",
 }

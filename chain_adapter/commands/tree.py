@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from chain_adapter.commands.book_commands import BOOKS
 from chain_adapter.commands.options import (
     ACT,
     ASSET_NAME,
@@ -297,47 +298,7 @@ COMMANDS: tuple[Command, ...] = (
         (ASSET_NAME, *ACT),
         "operate:asset_resume",
     ),
-    Command(
-        ("recover",),
-        "after a lost or an older database: derive, store, read again",
-        "recover --config adapter.toml --chain main --from 100 --addresses 50000",
-        (
-            CONFIG,
-            CHAIN,
-            FROM,
-            option("--addresses", type=whole(1), metavar="K", required=True, help="how many"),
-            JSON,
-        ),
-        None,
-    ),
-    Command(
-        ("rescan",),
-        "read a range again with today's code and assets",
-        "rescan --config adapter.toml --chain main --from 100 --to 200",
-        (CONFIG, CHAIN, FROM, TO, option("--asset", metavar="A", help="this asset only"), JSON),
-        None,
-    ),
-    Command(
-        ("db", "backup"),
-        "a copy of the books while they are in use",
-        "db backup copy.db --config adapter.toml",
-        (option("file", type=Path, metavar="FILE", help="the copy"), CONFIG, JSON),
-        None,
-    ),
-    Command(
-        ("db", "upgrade"),
-        "bring the books to this version, after a backup",
-        "db upgrade --config adapter.toml",
-        (CONFIG, JSON),
-        None,
-    ),
-    Command(
-        ("db", "check"),
-        "integrity, event chain, ledger",
-        "db check --config adapter.toml",
-        (CONFIG, JSON),
-        None,
-    ),
+    *BOOKS,
     Command(
         ("why",),
         "one timeline of a transaction, a withdrawal or an address; what holds it; what is next",

@@ -45,6 +45,7 @@ class Conflict(StoreError):
     def __init__(self, number: int, why: str) -> None:
         super().__init__(f"line {number}: {why}; nothing was stored")
         self.number = number
+        self.why = why
 
 
 @dataclass(frozen=True, slots=True)
