@@ -274,15 +274,16 @@ class Api:
         return {"result": True, "txid": tx.txid}
 
     def broadcast_hex(self, ask: Request) -> Json:
-        told = str(ask.body.get("transaction") or "")
+        shown = ""
         try:
             tx = decode_tx(ask.bytes_of("transaction"))
+            shown = views.dumps(views.tx_json(tx, None, ask.visible))
             self.ledger.submit(tx)
         except Refused as error:
             return {"result": False, "code": error.code, "txid": "", "message": str(error),
-                    "transaction": told}  # fmt: skip
+                    "transaction": shown}  # fmt: skip
         return {"result": True, "code": "SUCCESS", "txid": tx.txid, "message": "",
-                "transaction": told}  # fmt: skip
+                "transaction": shown}  # fmt: skip
 
     def get_sign_weight(self, ask: Request) -> Json:
         try:

@@ -127,6 +127,7 @@ class Ledger:
         self._check_place(tx, self.head)
         self.state.check_signatures(tx)
         self.state.check(tx, self._pending_of(tx.owner))
+        self.state.charge(tx, self.head.timestamp_ms)
         if self.lose_next > 0:
             self.lose_next -= 1
             self.lost.add(tx.txid)
@@ -165,9 +166,11 @@ class Ledger:
 
     # --- blocks ---------------------------------------------------------------------------------
 
-    def mine(self) -> Made:
-        """One block on the head, with all of the pool that is still valid."""
-        parent, now_ms = self.head, self._next_time()
+    def mine(self, *, in_past: bool = False) -> Made:
+        """One block on the head, with all of the pool that is still valid. `in_past`: one slot
+        after the head, though the wall's time is later."""
+        parent = self.head
+        now_ms = parent.timestamp_ms + self.slot_ms if in_past else self._next_time()
         done: list[tuple[Tx, Outcome]] = []
         for tx in self.pool.values():
             try:

@@ -222,19 +222,24 @@ class State:
         """Carry out a transaction. `Refused`: nothing was changed."""
         self.check_signatures(tx)
         self.check(tx)
+        out, use = self.charge(tx, now_ms)
+        if use is not None:
+            use.add(out.net_usage, now_ms)
+        self._take(tx.owner, out.fee)
+        self._act(tx, self.accounts[tx.owner], now_ms, out)
+        return out
+
+    def charge(self, tx: Tx, now_ms: int) -> tuple[Outcome, Usage | None]:
+        """What it costs before its contract runs, and which bandwidth it uses. `Refused`; nothing
+        is changed."""
         account = self.accounts[tx.owner]
         activates = tx.kind in (1, 2) and tx.key("to_address") not in self.accounts
         out = Outcome(runs_code=tx.kind in (30, 31))
         use = self._bandwidth(tx, account, activates, now_ms, out)
-        fees = out.net_fee + self._extra_fees(tx, activates)
-        if self.balance(tx.owner) < fees + _moved_trx(tx):
+        out.fee = out.net_fee + self._extra_fees(tx, activates)
+        if self.balance(tx.owner) < out.fee + _moved_trx(tx):
             raise Refused("BANDWITH_ERROR", "account has insufficient bandwidth and balance")
-        if use is not None:
-            use.add(out.net_usage, now_ms)
-        self._take(tx.owner, fees)
-        out.fee = fees
-        self._act(tx, account, now_ms, out)
-        return out
+        return out, use
 
     def _bandwidth(
         self, tx: Tx, account: Account, activates: bool, now_ms: int, out: Outcome
