@@ -26,6 +26,7 @@ from chain_adapter.sandbox.faults import FaultQueue
 from chain_adapter.sandbox.identity import Identity, open_identity, stranger
 from chain_adapter.sandbox.ledger import Books, Ledger
 from chain_adapter.sandbox.merchant_side import MerchantSide
+from chain_adapter.sandbox.pages import Pages
 from chain_adapter.sandbox.wapi import Wapi
 
 _MAX_BODY = 8 * 1024 * 1024  # bytes
@@ -46,6 +47,7 @@ class Sandbox:
         self._host, self._port = parse_listen(listen)
         self._ledger: Ledger | None = None
         self._merchant: MerchantSide | None = None
+        self._pages: Pages | None = None
         self._runner: web.AppRunner | None = None
 
     @property
@@ -77,6 +79,9 @@ class Sandbox:
                 self._merchant.feed.close()  # an open page must not hold the server
             await self._runner.cleanup()
             self._runner = None
+        if self._pages is not None:
+            await self._pages.close()
+            self._pages = None
         if self._merchant is not None:
             await self._merchant.stop()
             self._merchant = None
@@ -116,6 +121,10 @@ class Sandbox:
         if is_loopback(self._host):
             app.router.add_routes(Control(ledger, rule, queue).routes())
             app.router.add_routes(merchant.control_routes())
+            pages = Pages(ledger, merchant.feed, lambda: merchant.settings)
+            await pages.load()
+            self._pages = pages
+            app.router.add_routes(pages.routes())
             app.router.add_route("*", "/sandbox/{rest:.*}", answered(not_found))
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_DRAIN_S)
         await self._runner.setup()
