@@ -199,6 +199,7 @@ def _tell(args: Namespace, done: Recovered, acknowledged: int) -> None:
         "to": done.to_height,
         "derived": done.derived,
         "addresses": done.addresses,
+        "highest_used": done.highest_used,
         "new_deposits": done.new_deposits,
         "deposits": done.deposits,
         "unknown": list(done.unknown),
@@ -215,6 +216,8 @@ def _tell(args: Namespace, done: Recovered, acknowledged: int) -> None:
         f"derived, {done.addresses} in all; {done.new_deposits} deposits found ({states or 'none'} "
         "in all)"
     )
+    if done.is_short:
+        print("the last address that was derived is in use: run it again with more --addresses")
     if done.unknown and not acknowledged:
         print(
             f"{len(done.unknown)} transactions of ours are in blocks that no journal knows: their "

@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import func, select
 
 from chain_adapter.core.deposits import Terms
-from chain_adapter.core.states import Role
 from chain_adapter.store import addresses, ledger, pauses, rulings, schema
 from chain_adapter.store.alarms import close_alarm, raise_alarm
 from chain_adapter.store.store import Tx
@@ -56,8 +55,8 @@ class Ahead:
 
 
 def first_unused(tx: Tx, chain: str, account: int) -> int:
-    """Where to derive from: behind the last deposit address that an older recover did not make,
-    or that is in use since."""
+    """Where to derive from: behind the last address that an older recover did not make, or that
+    was registered since."""
     text = ledger.get(tx, _key(chain))
     following = addresses.next_index(tx, chain, account)
     if text is None:
@@ -65,24 +64,29 @@ def first_unused(tx: Tx, chain: str, account: int) -> int:
     ahead = Ahead(**json.loads(text))
     if following != ahead.end:
         return following
-    table, moves = schema.addresses, schema.transfers
-    made = (
-        (table.c.chain == chain)
-        & (table.c.account == account)
-        & (table.c.role == Role.DEPOSIT)
-        & (table.c.idx >= ahead.first)
-    )
+    table = schema.addresses
     registered = tx.value(
-        select(func.max(table.c.idx)).where(made, table.c.registered_at.is_not(None))
-    )
-    received = tx.value(
         select(func.max(table.c.idx)).where(
-            made,
+            table.c.chain == chain,
+            table.c.account == account,
+            table.c.idx >= ahead.first,
+            table.c.registered_at.is_not(None),
+        )
+    )
+    return ahead.first if registered is None else int(registered) + 1
+
+
+def highest_used(tx: Tx, chain: str, account: int) -> int | None:
+    """The highest index of an account whose address received something."""
+    table, moves = schema.addresses, schema.transfers
+    highest = tx.value(
+        select(func.max(table.c.idx)).where(
+            table.c.chain == chain,
+            table.c.account == account,
             table.c.address.in_(select(moves.c.to).where(moves.c.chain == chain)),
         )
     )
-    used = [int(one) + 1 for one in (registered, received) if one is not None]
-    return max([ahead.first, *used])
+    return None if highest is None else int(highest)
 
 
 def note_ahead(tx: Tx, chain: str, ahead: Ahead) -> None:

@@ -58,10 +58,16 @@ class Recovered:
     to_height: int = 0
     derived: int = 0
     addresses: int = 0
+    highest_used: int | None = None
     new_deposits: int = 0
     deposits: dict[str, int] = field(default_factory=dict)
     unknown: tuple[str, ...] = ()
     pending: int = 0
+
+    @property
+    def is_short(self) -> bool:
+        """Whether more addresses may be in use than were derived: the last ones are."""
+        return self.highest_used is not None and self.highest_used + 1 >= self.addresses
 
     @property
     def is_done(self) -> bool:
@@ -250,6 +256,10 @@ class Recovery:
         done.pending = await self._store.read(partial(self._unknown_pending, waiting=waiting))
 
         def unit(tx: Tx) -> None:
+            if not self._config.memo:
+                done.highest_used = recover_gate.highest_used(
+                    tx, self._name, int(AccountNumber.DEPOSIT)
+                )
             done.unknown = self._unknown(tx)
             if done.is_done:
                 recover_gate.lift(tx, terms)
