@@ -239,6 +239,7 @@ def _stuck_windows(tx: Tx, chain: ChainConfig) -> tuple[str, ...]:
             payouts.c.symbol == asset.symbol,
             payouts.c.state == Payout.QUEUED,
             payouts.c.ever_claimed.is_(False),
+            payouts.c.received_at <= tx.now_us - int(asset.window_s * 1_000_000),
         )
         >= PAGE
     )

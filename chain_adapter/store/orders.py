@@ -6,11 +6,12 @@ The platform hands the same withdrawal out until it is claimed, so one order com
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import ColumnElement, Row, insert, or_, select, update
 
 from chain_adapter.core.states import Kind, Payout
 from chain_adapter.store import imported_orders, outbox, payout_marks, payouts, schema
@@ -213,37 +214,53 @@ def heard(tx: Tx, chain: str, symbol: str, listed: set[str]) -> None:
             close_alarm(tx, "claim_not_heard", alarm.subject, chain)
 
 
-def unlisted_too_long(tx: Tx, symbol: str, *, older_than: int, most: int) -> list[Row[Any]]:
-    """QUEUED, not held, never claimed, received before `older_than`: oldest first."""
-    return list(
-        tx.all(
-            select(PAYOUTS)
-            .where(
-                PAYOUTS.c.symbol == symbol,
-                PAYOUTS.c.kind == Kind.WITHDRAWAL,
-                PAYOUTS.c.state == Payout.QUEUED,
-                PAYOUTS.c.held_reason.is_(None),
-                PAYOUTS.c.ever_claimed.is_(False),
-                PAYOUTS.c.received_at < older_than,
-            )
-            .order_by(PAYOUTS.c.received_at, PAYOUTS.c.id)
-            .limit(most)
+def _not_begun(symbol: str) -> list[ColumnElement[bool]]:
+    """Withdrawals of which nothing was signed or reserved, and nothing ever claimed."""
+    return [
+        PAYOUTS.c.symbol == symbol,
+        PAYOUTS.c.kind == Kind.WITHDRAWAL,
+        PAYOUTS.c.state == Payout.QUEUED,
+        PAYOUTS.c.ever_claimed.is_(False),
+    ]
+
+
+def overdue(tx: Tx, symbol: str, *, older_than: int, most: int) -> Sequence[Row[Any]]:
+    """Not begun, not held, received before `older_than`: oldest first."""
+    return tx.all(
+        select(PAYOUTS)
+        .where(
+            *_not_begun(symbol),
+            PAYOUTS.c.held_reason.is_(None),
+            PAYOUTS.c.received_at < older_than,
         )
+        .order_by(PAYOUTS.c.received_at, PAYOUTS.c.id)
+        .limit(most)
     )
 
 
-def held_among(tx: Tx, symbol: str, names: frozenset[str]) -> int:
-    """How many of these wait for a person before they can be begun."""
-    rows = tx.all(
-        select(PAYOUTS.c.id).where(
-            PAYOUTS.c.symbol == symbol,
-            PAYOUTS.c.kind == Kind.WITHDRAWAL,
-            PAYOUTS.c.trans_id.in_(names),
-            PAYOUTS.c.state == Payout.QUEUED,
-            PAYOUTS.c.held_reason.is_not(None),
-        )
+def waiting_among(tx: Tx, symbol: str, names: Iterable[str]) -> list[Row[Any]]:
+    """Those of a page that are not begun, held ones too: oldest first.
+
+    What one answer brought is as old as its trans_id tells, in whichever order it stood there.
+    """
+    rows = tx.all(select(PAYOUTS).where(*_not_begun(symbol), PAYOUTS.c.trans_id.in_(list(names))))
+    return sorted(rows, key=lambda row: (row.received_at, _age(row.trans_id), row.id))
+
+
+def _age(trans_id: str) -> int:
+    return int(trans_id) if trans_id.isascii() and trans_id.isdigit() else 0
+
+
+def begun_among(tx: Tx, symbol: str, names: Iterable[str], but_for: str) -> bool:
+    """Whether any of these has left the queue, begun, refused or ended; but for that reason."""
+    begun = select(PAYOUTS.c.id).where(
+        PAYOUTS.c.symbol == symbol,
+        PAYOUTS.c.kind == Kind.WITHDRAWAL,
+        PAYOUTS.c.trans_id.in_(list(names)),
+        PAYOUTS.c.state != Payout.QUEUED,
+        or_(PAYOUTS.c.reason.is_(None), PAYOUTS.c.reason != but_for),
     )
-    return len(rows)
+    return tx.value(begun.limit(1)) is not None
 
 
 def release_first_page(tx: Tx, who: str, reason: str) -> int:

@@ -7,17 +7,17 @@ what cannot be begun for too long is sent back, so that no twenty orders stop th
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
-from sqlalchemy import Row
 
-from chain_adapter.core.states import Payout
 from chain_adapter.platform_api.messages import PAGE_SIZE, ConsumePage
-from chain_adapter.store import ledger, orders, payouts
+from chain_adapter.store import ledger, orders
 from chain_adapter.store.alarms import close_alarm, raise_alarm
 from chain_adapter.store.store import Store, Tx
+from chain_adapter.telemetry import METRICS
 from chain_adapter.workers.terms import AssetTerms, Board, Page
+from chain_adapter.workers.window import Window
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +55,7 @@ class Consumer:
         self._poll_interval_s = poll_interval_s
         self._hold_first_page = hold_first_page
         self._on_orders = on_orders
-        self._full_since: tuple[int, frozenset[str]] | None = None
+        self._window = Window(chain, terms)
 
     def _now_us(self) -> int:
         return int(self._store.clock.now().timestamp() * 1_000_000)
@@ -73,11 +73,13 @@ class Consumer:
             # What was asked before the connection was lost no longer lists anything.
             fresh = tx.session == session
             new = self._take(tx, page, asked_at if fresh else 0, session)
-            moved = self._limit(tx, page, asked_at, full)
+            moved = self._window.look(tx, page, asked_at)
             return new, moved
 
         new, moved = await self._store.write(store_page)
         self._board.pages[symbol] = Page(asked_at, full, session)
+        if full:
+            METRICS.consume_full_pages.labels(symbol).inc()
         if new:
             log.info("orders", symbol=symbol, new=new)
         if new or moved or page.orders:
@@ -128,43 +130,3 @@ class Consumer:
             listed = {order.trans_id.text for order in page.orders}
             orders.heard(tx, self._chain, symbol, listed)
         return new
-
-    def _limit(self, tx: Tx, page: ConsumePage, asked_at: int, full: bool) -> bool:
-        """Send back what waited too long (docs/laws.md 2.12); whether something moved."""
-        moved = False
-        limit_s = self._terms.hold_limit_s
-        symbol = self._terms.symbol
-        if limit_s is not None:
-            before = tx.now_us - int(limit_s * 1_000_000)
-            for row in orders.unlisted_too_long(tx, symbol, older_than=before, most=20):
-                payouts.refuse(tx, row, "not payable in time")
-                moved = True
-        names = frozenset(order.trans_id.text for order in page.orders)
-        subject = f"consume:{symbol}"
-        if not full:
-            self._full_since = None
-            close_alarm(tx, "window_full", subject, self._chain)
-            return moved
-        if self._full_since is None or self._full_since[1] != names:
-            self._full_since = (asked_at, names)
-            return moved
-        waited_s = (asked_at - self._full_since[0]) / 1_000_000
-        waiting = self._waiting(tx, names)
-        stuck = len(waiting) + orders.held_among(tx, symbol, names)
-        if stuck >= PAGE_SIZE // 2:
-            raise_alarm(
-                tx, "window_full", subject,
-                f"{stuck} of a full page of {symbol} cannot be begun", self._chain,
-            )  # fmt: skip
-        if waited_s < self._terms.window_s or limit_s is None or not waiting:
-            return moved
-        payouts.refuse(tx, waiting[0], "the page of waiting withdrawals was full")
-        self._full_since = (asked_at, names)
-        return True
-
-    def _waiting(self, tx: Tx, names: frozenset[str]) -> list[Row[Any]]:
-        """Orders of the page that are QUEUED and not held, oldest first."""
-        rows = orders.unlisted_too_long(
-            tx, self._terms.symbol, older_than=tx.now_us + 1, most=10_000
-        )
-        return [r for r in rows if r.trans_id in names and r.state == Payout.QUEUED]
