@@ -45,9 +45,7 @@ def plugin_of(config: ChainConfig) -> tuple[Plugin, Any]:
     node = dict(config.node)
     settings_type = plugin.settings
     if is_dataclass(settings_type) and "memo" in {f.name for f in fields(settings_type)}:
-        node.setdefault("memo", config.memo)
-    elif config.memo:
-        raise ConfigError(f"{where}.memo: plugin {config.plugin!r} knows no memos")
+        node.setdefault("memo", config.memo)  # where not, `memo` is held against what it tells
     return plugin, registry.settings_of(plugin, node, f"{where}.node")
 
 
