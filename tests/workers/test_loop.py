@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import pytest
 
@@ -33,7 +34,7 @@ async def test_failures_back_off_raise_one_alarm_and_end_it() -> None:
     loop = Loop("worker", step, clock, told)
     task = asyncio.create_task(loop.run())
     await clock.run_until(lambda: len(times) == 15)
-    waits = [b - a for a, b in zip(times, times[1:], strict=False)]
+    waits = [b - a for a, b in itertools.pairwise(times)]
     assert waits[0] == pytest.approx(BACKOFF_FIRST_S)
     assert waits[1] == pytest.approx(2 * BACKOFF_FIRST_S)
     assert max(waits) == pytest.approx(BACKOFF_MOST_S)
