@@ -18,20 +18,22 @@ from urllib.parse import urlsplit
 from sqlalchemy import select
 
 from chain_adapter import telemetry
-from chain_adapter.assembly import envelope, guarded_chain, plugin_of
+from chain_adapter.assembly import envelope, guarded_chain, plugin_of, signer_chains
 from chain_adapter.chain import ChainError
 from chain_adapter.clock import SystemClock
 from chain_adapter.commands.books import opened
 from chain_adapter.commands.output import harmless, print_json
 from chain_adapter.config import ChainConfig, Config, Profile, load
 from chain_adapter.errors import AdapterError, LedgerMismatch, PlatformRefused
-from chain_adapter.keys.journal_file import Journal
+from chain_adapter.keys.journal_file import Journal, policy_in_force
 from chain_adapter.keys.keystore import Keystore, PublicKeys, journal_path
+from chain_adapter.keys.policy import parse_policy
+from chain_adapter.keys.signer import scope_of
 from chain_adapter.platform_api.client import LocalSealer, PlatformClient
 from chain_adapter.platform_api.envelope import fingerprint, load_private_key, load_public_key
 from chain_adapter.platform_api.profile import refuse_in_production
 from chain_adapter.platform_api.transport import open_session
-from chain_adapter.signing import passphrase_of
+from chain_adapter.signing import kill_file, passphrase_of, policy_text
 from chain_adapter.store import ledger, schema
 
 
@@ -117,8 +119,8 @@ async def _all(config: Config, report: Report) -> None:
         _platform_keys(config, report)
     with report.trying("platform"):
         await _platform(config, report)
-    if config.policy is None:
-        report.warn("policy", "no policy file: all but own and token addresses may be paid")
+    with report.trying("policy"):
+        await asyncio.to_thread(_policy, config, report)
 
 
 def _database(config: Config, report: Report) -> None:
@@ -147,6 +149,37 @@ def _keys(config: Config, report: Report) -> None:
     finally:
         keystore.close()
     report.ok("keys", f"{keys.keystore} opens, its journal is there")
+
+
+def _policy(config: Config, report: Report) -> None:
+    """What limits the signer, or that nothing does. The journal tells what is in force."""
+    text = policy_text(config)
+    journal = journal_path(config.require_keys().keystore)
+    in_force = policy_in_force(journal) if journal.exists() else None
+    scope = scope_of(signer_chains(config))
+    if kill_file(config).exists():
+        report.warn("policy", f"the kill file {kill_file(config)} is there: nothing is signed")
+    if text is None and in_force is None:
+        report.warn(
+            "policy",
+            "none is in force (the platform is on loopback): all but own addresses, the zero "
+            "address and token contracts may be paid without limits, and every deposit is credited",
+        )
+        return
+    policy = parse_policy(in_force if in_force is not None else text or "", scope)
+    names = ", ".join(sorted(policy.operators)) or "nobody"
+    silent = sorted(set(scope.symbols) - set(policy.assets))
+    report.ok("policy", f"{policy.digest[:16]}…, operators: {names}")
+    if in_force is None:
+        report.warn("policy", f"{config.policy} is in force from the first start on")
+    elif text is not None and text != in_force:
+        report.warn(
+            "policy",
+            f"{config.policy} differs from the policy in force and waits for operators: "
+            "`policy approve`",
+        )
+    if silent:
+        report.warn("policy", f"it allows nothing of {', '.join(silent)}")
 
 
 def _pinned(config: Config) -> dict[str, str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from argparse import Namespace
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import IO, Final
 
 from chain_adapter.assembly import pure_chain
 from chain_adapter.clock import SystemClock
@@ -22,6 +24,10 @@ from chain_adapter.keys.secret_files import read_secret
 from chain_adapter.signing import passphrase_of
 from chain_adapter.store import addresses, ledger, recover_gate
 from chain_adapter.store.store import Store
+
+LEAST_ENTROPY: Final = 50  # bytes: a die thrown fifty times is 129 bits
+ASKED_BACK: Final = 4  # words of the mnemonic
+TERMINAL: Final = Path("/dev/tty")
 
 
 def init(args: Namespace) -> int:
@@ -47,6 +53,7 @@ def init(args: Namespace) -> int:
                 for name, chain in chains.items()
             ],
             ledger_id=bound or None,
+            extra_entropy=_entropy(args.entropy_file),
         )
         if store is None:
             store = ledger.create(url, SystemClock(), ledger_id=made.ledger_id)
@@ -76,6 +83,19 @@ def init(args: Namespace) -> int:
     if made.mnemonic is not None:
         _show(made.mnemonic, args.yes)
     return 0
+
+
+def _entropy(path: Path | None) -> bytes:
+    """What the operator adds to the system's randomness: mixed in, never used alone."""
+    if path is None:
+        return b""
+    found = read_secret(path, "entropy")
+    if len(found.strip()) < LEAST_ENTROPY:
+        raise KeyFileError(
+            f"entropy: {path} holds {len(found.strip())} bytes; throw the dice at least "
+            f"{LEAST_ENTROPY} times"
+        )
+    return found
 
 
 def _existing(url: str) -> Store | None:
@@ -115,8 +135,29 @@ def _show(mnemonic: str, quiet: bool) -> None:
             file=sys.stderr,
         )
         return
+    shown = f"\nThe seed, shown this once:\n\n  {mnemonic}\n\n"
     try:
-        with Path("/dev/tty").open("w", encoding="utf-8") as terminal:
-            terminal.write(f"\nThe seed, shown this once:\n\n  {mnemonic}\n\n")
+        with (
+            TERMINAL.open("w", encoding="utf-8", buffering=1) as screen,
+            TERMINAL.open("r", encoding="utf-8") as keyboard,
+        ):
+            screen.write(shown)
+            _read_back(mnemonic.split(), screen, keyboard)
     except OSError:
-        print(f"\nThe seed, shown this once:\n\n  {mnemonic}\n", file=sys.stderr)
+        print(shown, file=sys.stderr)
+
+
+def _read_back(words: list[str], screen: IO[str], keyboard: IO[str]) -> None:
+    """Some of the words are asked for, until they are right: what was not written down is lost."""
+    rng = random.SystemRandom()
+    left = sorted(rng.sample(range(len(words)), ASKED_BACK))
+    while left:
+        screen.write(f"Read it back from the card: word {left[0] + 1}? ")
+        line = keyboard.readline()
+        if not line:
+            return
+        if line.strip().lower() == words[left[0]]:
+            left.pop(0)
+        else:
+            screen.write("That is another word. Look at the card, and at the screen above.\n")
+    screen.write("The card is right.\n")

@@ -78,6 +78,8 @@ ACT = (CONFIG, REASON, JSON)
 
 GROUPS: Mapping[str, str] = {
     "keys": "the seed and what comes from it",
+    "policy": "what the signer lets leave, and be credited",
+    "treasury": "where collected money should be",
     "addresses": "addresses of ours",
     "deposits": "what arrived for users",
     "payouts": "what leaves: withdrawals, sweeps, top-ups, cold transfers",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from chain_adapter.commands.book_commands import BOOKS
+from chain_adapter.commands.key_commands import APPROVALS, KEYS
 from chain_adapter.commands.options import (
     ACT,
     ASSET_NAME,
@@ -81,18 +82,7 @@ COMMANDS: tuple[Command, ...] = (
         ),
         "signer:run",
     ),
-    Command(
-        ("keys", "init"),
-        "make the keystore and the ledger; print the hot address of every chain",
-        "keys init --config adapter.toml",
-        (
-            CONFIG,
-            option("--yes", action="store_true", help="ask nothing, do not show the mnemonic"),
-            option("--mnemonic-file", type=Path, metavar="F", help="from the mnemonic in F"),
-            JSON,
-        ),
-        "keys:init",
-    ),
+    *KEYS,
     Command(
         ("scan",),
         "read a range of blocks and report the deposits in it; changes nothing",
@@ -193,24 +183,7 @@ COMMANDS: tuple[Command, ...] = (
         (ID, *ACT),
         "operate:payout_refuse",
     ),
-    Command(
-        ("payouts", "approve"),
-        "an operator's signed approval",
-        'payouts approve 12 --config adapter.toml --reason "seen"',
-        (ID, *ACT),
-        None,
-    ),
-    Command(
-        ("payouts", "settle"),
-        "end it by hand with the platform: two people, evidence",
-        'payouts settle 12 --config adapter.toml --evidence mail.txt --reason "paid by hand"',
-        (
-            ID,
-            option("--evidence", type=Path, metavar="FILE", help="kept with the payout"),
-            *ACT,
-        ),
-        None,
-    ),
+    *APPROVALS,
     Command(
         ("outbox", "list"),
         "messages to the platform",

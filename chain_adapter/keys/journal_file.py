@@ -228,6 +228,18 @@ class Journal:
         )
 
 
+def policy_in_force(path: Path) -> str | None:
+    """The text of the policy that a journal has in force, read without holding it."""
+    # without a log beside it nobody writes, and reading must not make one either
+    quiet = "" if path.with_name(f"{path.name}-wal").exists() else "&immutable=1"
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro{quiet}", uri=True)) as db:
+            row = db.execute("SELECT text FROM policies ORDER BY seq DESC LIMIT 1").fetchone()
+    except sqlite3.OperationalError:
+        return None  # never opened by a signer: the table is not there yet
+    return None if row is None else str(row[0])
+
+
 @dataclass(frozen=True, slots=True)
 class _Job:
     unit: Callable[[JournalTx], Any]

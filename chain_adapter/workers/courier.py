@@ -16,7 +16,12 @@ import structlog
 from sqlalchemy import Row, select
 
 from chain_adapter.core.states import Deposit, Payout
-from chain_adapter.errors import PlatformRefused, PlatformUnreachable, SigningRefused
+from chain_adapter.errors import (
+    PlatformRefused,
+    PlatformUnreachable,
+    SigningRefused,
+    SigningWaits,
+)
 from chain_adapter.platform_api import codes
 from chain_adapter.platform_api.exact_json import BadMessage
 from chain_adapter.platform_api.messages import (
@@ -139,7 +144,8 @@ class Courier:
             return False
         except SigningRefused as error:
             # The signer seals no credit beyond the policy: this item waits, the lane goes on.
-            await self._not_sealed(item, error.why)
+            code = "credit_limit" if isinstance(error, SigningWaits) else "signing_refused"
+            await self._not_sealed(item, error.why, code)
             return True
         except PlatformRefused as error:
             if not error.row and not self._is_poor_cancel(item, error):
@@ -275,10 +281,10 @@ class Courier:
 
         await self._store.write(unit)
 
-    async def _not_sealed(self, item: Row[Any], why: str) -> None:
+    async def _not_sealed(self, item: Row[Any], why: str, code: str) -> None:
         def unit(tx: Tx) -> None:
             outbox.delay(tx, item, BACKOFF_MOST_S, None, why)
-            raise_alarm(tx, "credit_limit", item.subject, why, item.chain)
+            raise_alarm(tx, code, item.subject, why, item.chain)
 
         await self._store.write(unit)
 
