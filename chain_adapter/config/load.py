@@ -246,12 +246,14 @@ class _Loader:
         fee_cap = values.pop("fee_cap", "0.1" if native.decimals > 6 else "200")
         return ChainConfig(
             name=name,
+        token_fee = values.pop("collect_token_fee", "0.002" if native.decimals > 6 else "30")
             node=MappingProxyType(_plain(self._table(table.get("node", {}), f"{where}.node"))),
             assets=MappingProxyType(assets),
             pool=self._pool(self._table(table.get("pool", {}), f"{where}.pool"), where),
             fee_cap=self._units(fee_cap, native.decimals, f"{where}.fee_cap"),
             **values,
         )
+            collect_token_fee=self._units(token_fee, native.decimals, f"{where}.collect_token_fee"),
 
     def _check_quorum(self, where: str, quorum: int | None, table: Mapping[str, Any]) -> None:
         """Two branches must never both have one."""

@@ -199,13 +199,20 @@ class ChainConfig:
     )
     collect_fee_percent: int = setting(
         integer(1, 100),
-        "A collection whose fee may be more than so many percent of what it brings waits for "
-        "lower fees. For a token, which has no price here, the fee counts against the main coin's "
-        "`collect_above`; a gas top-up's own fee is part of it.",
+        "A collection of the main coin whose fee may be more than so many percent of what it "
+        "brings waits for lower fees.",
         default=10,
         shown="10",
     )
     hold_limit_s: float | None = setting(
+    collect_token_fee: int = setting(
+        DECIMAL,
+        "A collection of a token, which has no price here, waits while it may cost more than this "
+        "in the main coin; its gas top-up and that one's own fee are part of it.",
+        default=2 * 10**15,
+        shown='"0.002", or "30" where the main coin has six decimals or fewer',
+        example='"0.002"',
+    )
         DURATION_OR_NEVER,
         "As under an asset, for all assets of this chain.",
         default=86400.0,

@@ -9,6 +9,10 @@ from dataclasses import dataclass
 
 NOTHING = "nothing there"
 TOO_LITTLE = "below the threshold"
+FEE_TOO_HIGH = "the fee is too high for now"
+BUSY = "a collection is under way"
+NOT_NOW = "cannot be built now"
+RESTING = "a collection failed on chain within a day"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,20 +23,18 @@ class Collecting:
     is_native: bool
     above: int
     fee_percent: int
-    native_above: int  # the main coin's `above`: what a token's collection may cost, by its share
+    token_fee: int  # base units of the main coin: what collecting a token may cost
 
 
 def worth_collecting(terms: Collecting, balance: int, fee: int) -> str | None:
     """None when `balance` is worth collecting for `fee` (base units of the main coin), else why
-    not. A token has no price here, so its fee is held against the main coin's threshold."""
+    not. A token has no price here, so its fee is held against a limit of its own."""
     if balance <= 0:
         return NOTHING
     if balance < terms.above:
         return TOO_LITTLE
-    measure = balance if terms.is_native else terms.native_above
-    if fee * 100 > measure * terms.fee_percent:
-        return "the fee is too high for now"
-    return None
+    most = balance * terms.fee_percent // 100 if terms.is_native else terms.token_fee
+    return FEE_TOO_HIGH if fee > most else None
 
 
 def to_cold(balance: int, floor: int, ceiling: int | None) -> int:

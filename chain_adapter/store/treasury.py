@@ -16,6 +16,7 @@ from chain_adapter.store.store import Tx
 
 TRANSFERS = schema.transfers
 ADDRESSES = schema.addresses
+_OWED = (Payout.QUEUED, Payout.RESERVED, Payout.SIGNED, Payout.CLAIMED)
 _ENDED = tuple(state.value for state in (*PAYOUT_ENDED, Payout.REFUSED, Payout.FINAL))
 
 
@@ -89,6 +90,38 @@ def busy(tx: Tx, chain: str, address: str) -> bool:
             )
         )
     )
+
+
+def failed_since(tx: Tx, chain: str, address: str, since_us: int) -> bool:
+    """Whether a sweep of this address, begun since then, was given up after it failed on chain."""
+    return bool(
+        tx.value(
+            select(func.count())
+            .select_from(PAYOUTS)
+            .where(
+                PAYOUTS.c.chain == chain,
+                PAYOUTS.c.kind == Kind.SWEEP,
+                PAYOUTS.c.sender == address,
+                PAYOUTS.c.state == Payout.REFUSED,
+                PAYOUTS.c.tries > 0,
+                PAYOUTS.c.received_at > since_us,
+            )
+        )
+    )
+
+
+def owed(tx: Tx, chain: str, asset: str) -> int:
+    """What withdrawals that are not in a block yet will take, base units of the asset."""
+    rows = tx.all(
+        select(PAYOUTS.c.amount).where(
+            PAYOUTS.c.chain == chain,
+            PAYOUTS.c.asset == asset,
+            PAYOUTS.c.kind == Kind.WITHDRAWAL,
+            PAYOUTS.c.amount.is_not(None),
+            PAYOUTS.c.state.in_(_OWED),
+        )
+    )
+    return sum(int(row.amount) for row in rows)
 
 
 def cold_under_way(tx: Tx, chain: str, asset: str) -> bool:

@@ -19,6 +19,7 @@ from chain_adapter.chain import (
 )
 from chain_adapter.core.payouts import Recipients, Refused, screen
 from chain_adapter.core.states import Kind, Payout, Purpose
+from chain_adapter.core.treasury import worth_collecting
 from chain_adapter.errors import StateConflict
 from chain_adapter.store import addresses, payouts, treasury
 from chain_adapter.store.payouts import View
@@ -238,6 +239,9 @@ class FirstPayments:
         taken = await desk.taken(now, desk.sender_of(row))
         try:
             built = await desk.attempts.build(view, Purpose.PAY, taken)
+            if row.kind == Kind.SWEEP and (why := await self._not_worth(built, now)):
+                await self._refuse(row, why)
+                return None
             await self._check_funds(built, now, before)
         except InsufficientFunds as error:
             await self._short(row, error)
@@ -255,6 +259,16 @@ class FirstPayments:
         else:
             return built
         return None
+
+    async def _not_worth(self, built: Built, now: Situation) -> str | None:
+        """Fees may have risen, or coins moved, since the sweep was planned; it is planned anew."""
+        row, terms = built.view.row, self._desk.terms
+        asset = terms.assets[row.asset]
+        if self._desk.chain.info.family == "coin" and asset.is_native:
+            balance = sum(coin.amount for coin in built.intent.coins)
+        else:
+            balance = await self._desk.balance(now, built.account.address, row.asset)
+        return worth_collecting(terms.collecting(asset), balance, built.effect.max_fee)
 
     async def _short(self, row: Row[Any], error: InsufficientFunds) -> None:
         """Not enough: wait with an alarm; a token sweep gets its one gas top-up instead."""

@@ -106,7 +106,7 @@ class Payer:
             return
         unsigned = [a for a in view.open if a.txid is None]
         if unsigned:
-            await desk.sign(view, unsigned[-1])
+            await desk.sign_or_void(view, now, unsigned[-1])
 
     async def _advance_signed(self, view: View, now: Situation) -> None:
         """Claimed or refused by the platform? The courier repeats the claim until it knows."""

@@ -14,6 +14,7 @@ import structlog
 from chain_adapter.chain import (
     Chain,
     ChainError,
+    Coin,
     FeeAboveLimit,
     InsufficientFunds,
     Intent,
@@ -22,35 +23,40 @@ from chain_adapter.chain import (
 )
 from chain_adapter.core.states import Kind
 from chain_adapter.core.treasury import (
+    BUSY,
+    NOT_NOW,
     NOTHING,
+    RESTING,
     TOO_LITTLE,
-    Collecting,
     to_cold,
     worth_collecting,
 )
 from chain_adapter.store import treasury
 from chain_adapter.store.alarms import close_alarm, raise_alarm
 from chain_adapter.store.store import Store, Tx
-from chain_adapter.workers.signing import Account, Accounts
+from chain_adapter.workers.signing import Account, Accounts, spendable
 from chain_adapter.workers.terms import AssetTerms, ChainTerms
 
 log = structlog.get_logger(__name__)
 LOOKS_A_WINDOW = 200  # addresses asked in one window
+REST_S = 86400  # after a collection that failed on chain, which costs fees and brings nothing
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One address and asset, and what is thought of it."""
+    """One address and asset, and what is thought of it. Amounts in base units."""
 
     address: str
     asset: str
     balance: int
-    fee: int
+    fee: int  # of the collection and, where one is needed, of its gas top-up
+    top_up: int  # what the gas address must send there first
     verdict: str | None  # None: worth collecting
 
 
 class Sweeper:
-    """Guarantees: one sweep an address at a time; a sweep never costs more than its share.
+    """Guarantees: one sweep an address at a time; none is queued that may cost more than its share
+    of what it brings.
 
     Does not guarantee: that small deposits are ever collected, or when.
     """
@@ -86,68 +92,105 @@ class Sweeper:
             )
         )
         for row in rows:
-            if self._terms.assets[row.asset].collect:
+            asset = self._terms.assets.get(row.asset)
+            if asset is not None and asset.collect:
                 self._waiting[row.to, row.asset] = None
         self._seen_height = settled
 
+    async def plan_all(self, most: int) -> list[Candidate]:
+        """Judge everything that ever received, for people; nothing is queued."""
+        await self._look()
+        return await self.plan(most)
+
     async def plan(self, most: int = LOOKS_A_WINDOW) -> list[Candidate]:
-        """Judge what waits, cost beside worth; what is too small is forgotten until it grows."""
+        """Judge what waits longest, cost beside worth; what is too small is forgotten until it
+        grows, anything else goes to the back, so that nothing keeps the rest from being seen."""
         found = []
+        busy: set[str] = set()
         for address, asset in list(self._waiting)[:most]:
-            if await self._store.read(
-                partial(treasury.busy, chain=self._terms.chain, address=address)
-            ):
-                continue
-            candidate = await self._judge(address, self._terms.assets[asset])
+            del self._waiting[address, asset]
+            why = (
+                BUSY
+                if address in busy
+                else await self._store.read(partial(self._not_free, address=address))
+            )
+            if why is not None:
+                candidate = Candidate(address, asset, 0, 0, 0, why)
+            else:
+                candidate = await self._judge(address, self._terms.assets[asset])
             found.append(candidate)
-            if candidate.verdict in (None, NOTHING, TOO_LITTLE):
-                del self._waiting[address, asset]
+            if candidate.verdict is None:
+                busy.add(address)  # one a window: the fee of the next depends on what is left
+            if candidate.verdict not in (NOTHING, TOO_LITTLE):
+                self._waiting[address, asset] = None
         return found
+
+    def _not_free(self, tx: Tx, address: str) -> str | None:
+        if treasury.busy(tx, self._terms.chain, address):
+            return BUSY
+        since = tx.now_us - REST_S * 1_000_000
+        return RESTING if treasury.failed_since(tx, self._terms.chain, address, since) else None
 
     async def _judge(self, address: str, asset: AssetTerms) -> Candidate:
         balance = (await self._chain.balance(address, asset.asset)).amount
-        native = self._terms.assets[self._chain.info.native]
-        terms = Collecting(
-            asset.asset,
-            asset.is_native,
-            asset.collect_above,
-            self._terms.collect_fee_percent,
-            native.collect_above,
-        )
+        terms = self._terms.collecting(asset)
         early = worth_collecting(terms, balance, 0)
         if early is not None:
-            return Candidate(address, asset.asset, balance, 0, early)
-        fee = await self._fee(address, asset, balance)
-        if fee is None:
-            return Candidate(address, asset.asset, balance, 0, "cannot be built now")
-        return Candidate(address, asset.asset, balance, fee, worth_collecting(terms, balance, fee))
+            return Candidate(address, asset.asset, balance, 0, 0, early)
+        cost = await self._cost(address, asset, balance)
+        if cost is None:
+            return Candidate(address, asset.asset, balance, 0, 0, NOT_NOW)
+        fee, top_up = cost
+        verdict = worth_collecting(terms, balance, fee)
+        return Candidate(address, asset.asset, balance, fee, top_up, verdict)
 
-    async def _fee(self, address: str, asset: AssetTerms, balance: int) -> int | None:
-        """What the sweep may cost, by building it; nothing is kept of what was built."""
+    async def _cost(self, address: str, asset: AssetTerms, balance: int) -> tuple[int, int] | None:
+        """What the sweep may cost with its top-up, and that top-up's size; by building them, of
+        which nothing is kept. None where it cannot be built now."""
         row = await self._store.read(
             partial(treasury.key_of, chain=self._terms.chain, address=address)
         )
         if row is None or row.account is None:
             return None
         key = self._accounts.at(self._terms.chain, row.account, row.idx)
-        amount = None if asset.is_native else balance
         hot = self._accounts.hot(self._terms.chain).address
-        intent = Intent(
-            sender=address,
-            public_key=key.public_key,
-            payments=(Payment(asset.asset, hot, amount),),
-            fee_limit=self._terms.fee_cap,
-            salt=bytes(16),
-        )
-        if self._chain.info.family == "coin":
-            return 0  # no separate fee asset; the plugin refuses what costs more than it brings
+        amount = None if asset.is_native else balance
         try:
-            return self._chain.inspect(await self._chain.build(intent)).max_fee
+            return await self._fee(key, Payment(asset.asset, hot, amount)), 0
         except InsufficientFunds as error:
-            return error.short_by if error.asset == self._terms.fee_asset else None
+            if error.asset != self._terms.fee_asset or asset.is_native:
+                return None
+            short_by = error.short_by
         except (Rejected, FeeAboveLimit) as error:
             log.info("not_collected", address=address, asset=asset.asset, why=str(error))
             return None
+        try:
+            payment = Payment(self._terms.fee_asset, address, short_by)
+            own = await self._fee(self._accounts.gas(self._terms.chain), payment)
+        except InsufficientFunds:
+            own = 0  # the gas address is empty: its own alarm says so once a sweep waits for it
+        except (Rejected, FeeAboveLimit) as error:
+            log.info("no_top_up", address=address, why=str(error))
+            return None
+        return short_by + own, short_by
+
+    async def _fee(self, key: Account, payment: Payment) -> int:
+        """What a payment may cost, base units of the fee asset. Raises what `build` raises."""
+        coins: tuple[Coin, ...] = ()
+        if self._chain.info.family == "coin":
+            rows = await self._store.read(lambda tx: spendable(tx, self._terms.chain, key.address))
+            coins = tuple(
+                Coin(row.lock, key.address, key.public_key, int(row.amount)) for row in rows
+            )
+        intent = Intent(
+            sender=key.address,
+            public_key=key.public_key,
+            payments=(payment,),
+            fee_limit=self._terms.fee_cap,
+            coins=coins,
+            salt=bytes(16),
+        )
+        return self._chain.inspect(await self._chain.build(intent)).max_fee
 
     def _queue(self, tx: Tx, candidate: Candidate) -> None:
         chain = self._terms.chain
@@ -194,7 +237,9 @@ class Sweeper:
             raise_alarm(tx, "hot_below_floor", subject, text, chain)
         else:
             close_alarm(tx, "hot_below_floor", subject, chain)
-        amount = to_cold(balance, asset.hot_floor, asset.hot_ceiling)
+        # What users wait for is not there to be put away.
+        free = balance - treasury.owed(tx, chain, asset.asset)
+        amount = to_cold(free, asset.hot_floor, asset.hot_ceiling)
         if not amount or asset.cold_address is None:
             return
         if not treasury.cold_under_way(tx, chain, asset.asset):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from chain_adapter import money
 from chain_adapter.config import Config
 from chain_adapter.config.records import AssetConfig, ChainConfig
+from chain_adapter.core.treasury import Collecting
 from chain_adapter.errors import ConfigError
 
 
@@ -52,11 +53,22 @@ class ChainTerms:
     internal_notify: bool
     collect_every_s: float = 60.0
     collect_fee_percent: int = 10
+    collect_token_fee: int = 2 * 10**15
 
     @property
     def fee(self) -> AssetTerms:
         """The asset in which fees are paid."""
         return self.assets[self.fee_asset]
+
+    def collecting(self, asset: AssetTerms) -> Collecting:
+        """The operator's terms for collecting an asset."""
+        return Collecting(
+            asset.asset,
+            asset.is_native,
+            asset.collect_above,
+            self.collect_fee_percent,
+            self.collect_token_fee,
+        )
 
 
 @dataclass(slots=True)
@@ -129,4 +141,5 @@ def chain_terms(
         internal_notify=config.require_platform().internal_notify,
         collect_every_s=chain.collect_every_s,
         collect_fee_percent=chain.collect_fee_percent,
+        collect_token_fee=chain.collect_token_fee,
     )
