@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from chain_adapter import __version__
+from chain_adapter import __version__, telemetry
 from chain_adapter.chain import ChainError, Unavailable
 from chain_adapter.commands.options import GROUPS, Command
 from chain_adapter.commands.output import harmless
@@ -92,6 +92,9 @@ def execute(argv: Sequence[str] | None = None) -> int:
     if one.run is None:
         print(f"{PROGRAM}: {' '.join(one.words)} is not built yet", file=sys.stderr)
         return USAGE
+    # Whatever a command logs before it has read its configuration goes to standard error too:
+    # standard output is one JSON document.
+    telemetry.configure()
     try:
         status = _function(one)(args)
         sys.stdout.flush()

@@ -143,3 +143,27 @@ def test_process_reader_that_goes_away() -> None:
     assert process.wait(timeout=60) in (0, 141)
     assert process.stderr.read() == ""
     process.stderr.close()
+
+
+def test_a_remark_never_enters_the_json(tmp_path: Path) -> None:
+    """A passphrase that all can read is remarked in development: on standard error."""
+    passphrase = tmp_path / "passphrase"
+    passphrase.write_text("remarkable\n")
+    passphrase.chmod(0o644)
+    config = tmp_path / "adapter.toml"
+    config.write_text(
+        '[database]\nurl = "sqlite:///books.db"\n'
+        '[platform]\nurl = "http://127.0.0.1:1"\napp_id = "a"\n'
+        'private_key_file = "a.pem"\nplatform_key_file = "b.pem"\n'
+        '[keys]\nkeystore = "keystore.json"\npassphrase_file = "passphrase"\n'
+        '[chains.main]\nplugin = "evm"\n[chains.main.node]\nendpoints = ["http://127.0.0.1:1"]\n'
+        "[chains.main.assets.ETH]\ndecimals = 18\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "chain_adapter.cli", "keys", "init", "--yes", "--json",
+         "--config", str(config)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert {row["role"] for row in json.loads(done.stdout)} == {"hot", "gas"}
+    assert "every user of this machine can read" in done.stderr
