@@ -23,6 +23,7 @@ class Process:
     def __init__(self, name: str, arguments: Sequence[str], log: Path) -> None:
         self.name = name
         self.url = ""
+        self.ready: dict[str, Any] = {}  # its ready line
         self._arguments = list(arguments)
         self._log = log
         self._process: asyncio.subprocess.Process | None = None
@@ -38,7 +39,8 @@ class Process:
         try:
             async with asyncio.timeout(READY_S):
                 line = await self._process.stdout.readline()
-            self.url = str(json.loads(line)["url"])
+            self.ready = json.loads(line)
+            self.url = str(self.ready["url"])
         except (TimeoutError, ValueError, KeyError):
             await self.kill()
             raise Unreachable(f"{self.name} did not become ready:\n{self.tail()}") from None
