@@ -80,7 +80,8 @@ class Builder:
         amount = self._token_amount(order, state)
         energy = most_energy = 0
         if order.token is not None:
-            energy, most_energy = await self._energy(order, order.token, amount)
+            spare = state.token - amount
+            energy, most_energy = await self._energy(order, order.token, amount, spare)
         fee_limit = most_energy * state.prices.energy
         if fee_limit > self._settings.energy_fee_cap:
             raise FeeAboveLimit(
@@ -89,13 +90,18 @@ class Builder:
             )
         raw = self._raw(intent, order, state, amount, fee_limit)
         most = fee_bound(raw, activates, self._settings)
-        if order.asset == self._assets.native and order.amount is None:
-            # the length of the amount's encoding is at most that of all there is: `most` holds
-            amount = self._all(state, most)
-            raw = self._raw(intent, order, state, amount, fee_limit)
         if most > intent.fee_limit:
             raise FeeAboveLimit(f"it may cost {most} sun, the limit is {intent.fee_limit}")
-        self._check_coin(order, state, raw, amount, energy, activates)
+        burned = self._burned(order, state, raw, energy, activates)
+        if order.asset == self._assets.native and order.amount is None:
+            # the length of the amount's encoding is at most that of all there is: `most` holds
+            amount = self._all(state, burned, most)
+            raw = self._raw(intent, order, state, amount, fee_limit)
+        pays = amount if order.asset == self._assets.native else 0
+        if state.balance < pays + burned:
+            # asked for in full, so that one payment is enough whatever is free by then
+            short_by = pays + self._more(most) - state.balance
+            raise InsufficientFunds(self._assets.fee_asset, short_by)
         return write_payload(intent.public_key, activates, raw)
 
     # --- what is asked --------------------------------------------------------------------------
@@ -167,9 +173,13 @@ class Builder:
             raise InsufficientFunds(order.asset, max(amount - state.token, 1))
         return amount
 
-    async def _energy(self, order: Order, token: Token, amount: int) -> tuple[int, int]:
+    async def _energy(self, order: Order, token: Token, amount: int, spare: int) -> tuple[int, int]:
         """Energy as of now, by a dry run that must move just this, and the most to allow: what it
-        would take if the recipient had no such token, which may be so by then. With the margin."""
+        would take if the recipient had no such token, which may be so by then. With the margin.
+
+        Who pays all it has (`spare` 0) collects to an address that has some: nothing more is
+        allowed there, since it would have to be brought to every such address first.
+        """
         data = transfer_call(order.to, amount)
         fresh = sha256(b"nobody" + order.to)[:20]
         answer, estimate, dearest = await together(
@@ -181,7 +191,8 @@ class Builder:
         energy = max(answer.energy_used, estimate)
         if energy <= 0:
             raise Unavailable(f"{self._where} tells no energy for a transfer of {token.name}")
-        return self._with_margin(energy), self._with_margin(max(energy, dearest.energy_used))
+        most = max(energy, dearest.energy_used) if spare else energy
+        return self._with_margin(energy), self._with_margin(most)
 
     def _with_margin(self, energy: int) -> int:
         return energy + energy * self._settings.energy_margin_percent // 100
@@ -232,23 +243,19 @@ class Builder:
             fee_limit=fee_limit,
         )
 
-    def _all(self, state: State, most: int) -> int:
-        if state.balance <= most:
+    def _all(self, state: State, burned: int, most: int) -> int:
+        """All TRX less what it burns. One sun stays where that is nothing: bandwidth that is free
+        now may be used up by then, and the payment is made anew."""
+        amount = state.balance - max(burned, 1)
+        if amount <= 0:
             raise InsufficientFunds(self._assets.fee_asset, self._more(most) + 1 - state.balance)
-        return state.balance - most
+        return amount
 
-    def _check_coin(
-        self, order: Order, state: State, raw: Raw, amount: int, energy: int, activates: bool
-    ) -> None:
-        """TRX for the payment and for what it will burn: what is free or staked burns nothing."""
-        size = bandwidth_of(raw.encode())
-        burned = burned_bandwidth(state, size, activates=activates)
+    def _burned(self, order: Order, state: State, raw: Raw, energy: int, activates: bool) -> int:
+        """Sun that it would burn now: what is free or staked burns nothing."""
+        burned = burned_bandwidth(state, bandwidth_of(raw.encode()), activates=activates)
         burned += max(energy - state.energy, 0) * state.prices.energy
-        burned += state.prices.memo if order.memo else 0
-        pays = amount if order.token is None and order.number is None else 0
-        if state.balance < pays + burned:
-            short_by = pays + self._more(burned) - state.balance
-            raise InsufficientFunds(self._assets.fee_asset, short_by)
+        return burned + (state.prices.memo if order.memo else 0)
 
     def _more(self, fee: int) -> int:
         return fee + fee * self._settings.headroom_percent // 100

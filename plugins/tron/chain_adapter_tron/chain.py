@@ -8,6 +8,7 @@ configuration says.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -48,6 +49,7 @@ from chain_adapter_tron.wire import BlockHead, DryRun, Info, Issue, Sending
 if TYPE_CHECKING:
     from chain_adapter_tron.devnet.devnet import TronDevnet
 
+DEVNET_ENVIRONMENT = "CHAIN_ADAPTER_TRON_DEVNET"
 _LONGEST_WAIT_S = 10.0
 _REMEMBERED = 512
 _TRIES = 3
@@ -352,10 +354,11 @@ class TronPlugin:
         return TronChain(settings, assets, endpoint, gate)
 
     async def devnet(self, listen: str) -> TronDevnet:
-        """A local chain at "host:port"; port 0 picks one."""
+        """A local chain at "host:port"; port 0 picks one. With $CHAIN_ADAPTER_TRON_DEVNET = memo
+        it is to be configured with one deposit address and memos."""
         from chain_adapter_tron.devnet.devnet import TronDevnet
 
-        return await TronDevnet.start(listen)
+        return await TronDevnet.start(listen, memo=os.environ.get(DEVNET_ENVIRONMENT) == "memo")
 
 
 plugin = TronPlugin()

@@ -42,8 +42,12 @@ TRC10 = "1000001"
 class TronDevnet:
     """A running local chain. Implements `chain_adapter.chain.Devnet`, and more ways to pay.
 
-    `contracts` holds the addresses of everything in contracts/Devnet.sol that was deployed.
+    `contracts` holds the addresses of everything in contracts/Devnet.sol that was deployed;
+    `demo_unit` what the demo is to count as one coin: fees are coarse here, and an ordinary amount
+    is one that is worth them.
     """
+
+    demo_unit: Mapping[str, int] = {"TRX": 2_000 * TRX}
 
     def __init__(self, ledger: Ledger, private_key: bytes) -> None:
         self.ledger = ledger
