@@ -25,12 +25,16 @@ class NotNow(AdapterError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """What all have in common. `facts` are what may not change under one key."""
+    """What all have in common. `facts` are what may not change under one key.
+
+    `undoes`: it would take back what a final event has done, which nobody may do silently.
+    """
 
     key: str
     subject: str
     final: bool
     facts: str
+    undoes: bool = False
     fields: Mapping[str, Any] = field(repr=False, compare=False)  # the message as it came
 
 

@@ -243,4 +243,4 @@ def _verdict(db: sqlite3.Connection, event: Event) -> Verdict:
     ).fetchone()
     if ended is None:
         return Verdict.NEW
-    return Verdict.CONFLICT if event.final else Verdict.STALE
+    return Verdict.CONFLICT if event.final or event.undoes else Verdict.STALE

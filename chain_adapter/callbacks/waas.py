@@ -200,7 +200,7 @@ def deposit_event(row: CallbackRow) -> Deposited | DepositUpdate:
     }
     if state == "success":
         return Deposited(final=True, **shared)
-    return DepositUpdate(final=False, state=state, **shared)
+    return DepositUpdate(final=False, undoes=state == "failed", state=state, **shared)
 
 
 def withdrawal_event(row: CallbackRow) -> Withdrawn | WithdrawalFailed | WithdrawalUpdate:

@@ -34,8 +34,12 @@ class DevnetConfig:
 
     plugin: str
     node: Mapping[str, Any]
-    assets: Mapping[str, Mapping[str, Any]]  # symbol -> {contract, decimals}
+    assets: Mapping[str, Mapping[str, Any]]  # asset -> {contract, decimals, symbol?}
     private_key: str = field(repr=False)
+
+    def asset_of(self) -> dict[str, str]:
+        """The platform's symbol -> the plugin's asset."""
+        return {str(told.get("symbol") or name): name for name, told in self.assets.items()}
 
 
 @dataclass(slots=True)
@@ -73,7 +77,7 @@ class Devnets:
         except ValueError:
             raise ConfigError("private_key: is no key in hex") from None
         opened = _Open(chain, config, key)
-        for symbol in assets:
+        for symbol in config.asset_of():
             self._of_symbol[symbol] = opened
 
     async def send(self, symbol: str, to: str, amount: str, memo: str) -> str:
@@ -81,13 +85,14 @@ class Devnets:
         opened = self._of_symbol.get(symbol)
         if opened is None:
             raise SendFailed(f"no local chain is set for {symbol}")
+        asset = opened.config.asset_of()[symbol]
         try:
-            units = money.parse(amount, int(opened.config.assets[symbol]["decimals"]))
+            units = money.parse(amount, int(opened.config.assets[asset]["decimals"]))
         except AmountError as error:
             raise SendFailed(str(error)) from None
         async with opened.turn:
             try:
-                return await _pay(opened, Payment(symbol, to, units, memo or None))
+                return await _pay(opened, Payment(asset, to, units, memo or None))
             except ChainError as error:
                 raise SendFailed(f"{type(error).__name__}: {error}") from None
 

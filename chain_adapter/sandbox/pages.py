@@ -131,7 +131,10 @@ class Pages:
     # --- local chains
 
     async def set_devnet(self, request: web.Request) -> object:
-        """`{plugin, node, assets, private_key}`; what else a ready line has is passed over."""
+        """`{plugin, node, assets, private_key}`; what else a ready line has is passed over.
+
+        `symbol` in an asset names it as the platform does, where that differs.
+        """
         fields = Fields(loads(await request.read()))
         config = DevnetConfig(
             plugin=fields.text("plugin"),
@@ -151,10 +154,11 @@ class Pages:
         }
 
         def unit(books: Books) -> None:
+            mine = set(config.asset_of())  # of what overlaps, the newest counts
             others = [
                 one
                 for one in get_value(books, "devnets") or []
-                if not set(one["assets"]) & set(config.assets)
+                if not set(DevnetConfig(**one).asset_of()) <= mine
             ]
             put_value(books, "devnets", [*others, stored])
 

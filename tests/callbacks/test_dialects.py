@@ -261,7 +261,7 @@ def test_uuwallet_refused_by_name(fields: Any) -> None:
 
 def test_key_is_compared_whole() -> None:
     assert uu_merchant().is_key(API_KEY)
-    for wrong in (None, "", API_KEY[:-1], API_KEY + "x", API_KEY.upper(), "é"):
+    for wrong in (None, "", API_KEY[:-1], API_KEY + "x", API_KEY.upper(), "é", "\udcff"):
         assert not uu_merchant().is_key(wrong)
     assert not type(uu_merchant())("", private("uuwallet").public_key()).is_key("")
 

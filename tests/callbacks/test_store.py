@@ -70,6 +70,14 @@ async def test_a_failed_deposit_may_still_come(store: SqliteStore) -> None:
     assert await hand_off.offer(deposit(status=2)) is Verdict.KNOWN
 
 
+async def test_a_credit_is_not_taken_back_silently(store: SqliteStore) -> None:
+    hand_off = HandOff(store, apply=book)
+    await hand_off.offer(deposit(status=1))
+    with pytest.raises(CallbackRefused, match="contradicts"):
+        await hand_off.offer(deposit(status=2))
+    assert await hand_off.offer(deposit(status=5)) is Verdict.STALE
+
+
 @pytest.mark.parametrize(("first", "second"), [(5, 2), (2, 5), (4, 6), (6, 5)])
 async def test_two_ends_contradict(store: SqliteStore, first: int, second: int) -> None:
     hand_off = HandOff(store, apply=book)

@@ -16,6 +16,8 @@ import aiohttp
 import pytest
 from playwright.async_api import Page, async_playwright, expect
 
+from chain_adapter import registry
+from chain_adapter.chain import Devnet
 from chain_adapter.sandbox.merchant import Merchant
 from chain_adapter.sandbox.reference import ReferenceDevnet, ReferencePlugin
 from chain_adapter.sandbox.server import Sandbox
@@ -64,7 +66,7 @@ async def devnet() -> AsyncIterator[ReferenceDevnet]:
     await made.close()
 
 
-def ready_line(devnet: ReferenceDevnet) -> dict[str, object]:
+def ready_line(devnet: Devnet) -> dict[str, object]:
     """What `chain-adapter devnet` prints, and the plugin's name."""
     return {
         "event": "ready",
@@ -244,3 +246,26 @@ async def test_local_chains_are_known_after_a_restart(
         await Operator(sandbox.url, session).post("devnets", ready_line(devnet))
     async with Sandbox(state) as sandbox:
         assert (await Operator(sandbox.url, session).get("devnets"))["symbols"] == ["REF", "USDX"]
+
+
+async def test_a_coin_on_another_chain_under_another_name(
+    control: Operator, devnet: ReferenceDevnet
+) -> None:
+    """A plugin that was not written here: the EVM's, with its own node."""
+    chain = await registry.plugin("evm").devnet("127.0.0.1:0")  # type: ignore[attr-defined]
+    try:
+        line = ready_line(chain) | {"plugin": "evm"}
+        line["assets"]["ETH"] |= {"symbol": "ETHER"}  # type: ignore[index]
+        await control.post("devnets", ready_line(devnet))
+        told = await control.post("devnets", line)
+        assert {"ETHER", "REF"} <= set(told["symbols"])
+        to = "0x" + "12" * 20
+        fields = {"symbol": "ETHER", "address": to, "amount": "1.5"}
+        for _ in range(2):
+            await control.post("send", fields)
+        await chain.mine(1)
+        body = {"jsonrpc": "2.0", "id": 1, "method": "eth_getBalance", "params": [to, "latest"]}
+        async with control.session.post(chain.url, json=body) as answer:
+            assert int((await answer.json())["result"], 16) == 3 * 10**18
+    finally:
+        await chain.close()
