@@ -12,14 +12,14 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import aiohttp
 import msgspec
 
 from benchmarks.workload import TOKEN, TRANSFER, watched
-from chain_adapter_evm.wire import BLOCKS, LOGS
+from chain_adapter_evm.wire import BLOCKS, LOGS, TRACES
 
 BATCH = 16
 AT_ONCE = 4
@@ -38,8 +38,8 @@ def _calls(method: str, params: list[list[Any]]) -> bytes:
 Post = Callable[[bytes], Awaitable[bytes]]
 
 
-async def _walk(post: Post, blocks: int, *, decode: bool) -> int:
-    """Blocks and their logs, batch by batch, a few batches at once."""
+async def _walk(post: Post, blocks: int, *, decode: bool, traces: bool = False) -> int:
+    """Blocks and their logs (and traces), batch by batch, a few batches at once."""
     starts = iter(range(1, blocks + 1, BATCH))
 
     async def worker() -> None:
@@ -57,12 +57,14 @@ async def _walk(post: Post, blocks: int, *, decode: bool) -> int:
             body = await post(_calls("eth_getLogs", [[{"blockHash": one}] for one in hashes]))
             if decode:
                 LOGS.decode(body)
+            if traces:
+                TRACES.decode(await post(_calls("trace_block", [[hex(h)] for h in heights])))
 
     await asyncio.gather(*(worker() for _ in range(AT_ONCE)))
     return 0
 
 
-async def _aiohttp(url: str, blocks: int, *, decode: bool) -> int:
+async def _aiohttp(url: str, blocks: int, *, decode: bool, traces: bool = False) -> int:
     connector = aiohttp.TCPConnector(limit=AT_ONCE)
     headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
     async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
@@ -71,7 +73,7 @@ async def _aiohttp(url: str, blocks: int, *, decode: bool) -> int:
             async with session.post(url, data=body) as answer:
                 return await answer.read()
 
-        return await _walk(post, blocks, decode=decode)
+        return await _walk(post, blocks, decode=decode, traces=traces)
 
 
 async def download(url: str, blocks: int) -> int:
@@ -82,6 +84,11 @@ async def download(url: str, blocks: int) -> int:
 async def decode(url: str, blocks: int) -> int:
     """Bytes into the typed records that a scan reads: the floor."""
     return await _aiohttp(url, blocks, decode=True)
+
+
+async def traced(url: str, blocks: int) -> int:
+    """The same with `trace_block` of every block."""
+    return await _aiohttp(url, blocks, decode=True, traces=True)
 
 
 async def bare(url: str, blocks: int) -> int:
@@ -131,17 +138,17 @@ async def requests_loop(url: str, blocks: int) -> int:
     provider = AsyncHTTPProvider(url)
     found = 0
     for height in range(1, blocks + 1):
-        block: Any = (
-            await provider.make_request("eth_getBlockByNumber", [hex(height), True])  # type: ignore[arg-type]
-        )["result"]
-        logs: Any = (
-            await provider.make_request("eth_getLogs", [{"blockHash": block["hash"]}])  # type: ignore[arg-type]
-        )["result"]
+        block: Any = (await provider.make_request("eth_getBlockByNumber", [hex(height), True]))[
+            "result"
+        ]
+        logs: Any = (await provider.make_request("eth_getLogs", [{"blockHash": block["hash"]}]))[
+            "result"
+        ]
         for transaction in block["transactions"]:
             if transaction["to"] in ours and transaction["value"] != "0x0":
                 receipt: Any = (
                     await provider.make_request(
-                        "eth_getTransactionReceipt",  # type: ignore[arg-type]
+                        "eth_getTransactionReceipt",
                         [transaction["hash"]],
                     )
                 )["result"]
@@ -152,9 +159,10 @@ async def requests_loop(url: str, blocks: int) -> int:
     return found
 
 
-CONTENDERS: dict[str, Callable[[str, int], Awaitable[int]]] = {
+CONTENDERS: dict[str, Callable[[str, int], Coroutine[Any, Any, int]]] = {
     "download": download,
     "decode": decode,
+    "traced": traced,
     "bare": bare,
     "web3": web3_loop,
     "requests": requests_loop,
