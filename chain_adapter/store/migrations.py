@@ -93,7 +93,7 @@ def upgrade(
             copy = backup_folder / f"{_stem(url)}.v{found}-{at}.db"
             backup.take(store, copy)
             for step in ahead:
-                _take(store, lease, step)
+                take_step(store, lease, step)
             return Upgraded(found, target, copy)
     finally:
         store.close()
@@ -113,7 +113,9 @@ def _path(found: int, target: int, steps: Sequence[Step]) -> list[Step]:
     return ahead
 
 
-def _take(store: Store, lease: Lease, step: Step) -> None:
+def take_step(store: Store, lease: Lease, step: Step) -> None:
+    """One step in one transaction. Raises `LeaseLost` when somebody else took the lease."""
+
     def unit(tx: Tx) -> None:
         # The row stays locked until the commit: nobody can take the lease over meanwhile, and who
         # waits for it finds another version then.
@@ -140,6 +142,18 @@ def _stem(url: str) -> str:
     return "adapter" if path is None else path.stem
 
 
-def is_older(store: Store) -> bool:
-    """Whether the books wait for an upgrade to this program's version."""
-    return version_of(store) < schema.VERSION
+def bring_up(url: str, clock: Clock, backup_folder: Path) -> Upgraded | None:
+    """What `run` does before it opens its ledger: upgrade an older one, leave any other alone.
+
+    None when there is nothing to do; what is wrong otherwise is told by whoever opens it.
+    """
+    store = Store(url, clock)
+    try:
+        if not ledger.exists(store):
+            return None
+        text = store.read_now(lambda tx: ledger.get(tx, "schema")) or ""
+    finally:
+        store.close()
+    if not text.isdigit() or int(text) >= schema.VERSION:
+        return None
+    return upgrade(url, clock, backup_folder)

@@ -83,4 +83,3 @@ def lose(url: str) -> None:
         for name in inspect(connection).get_table_names():
             connection.execute(text(f'DROP TABLE "{name}" CASCADE'))
     store.close()
-
