@@ -27,6 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "workers": {"core", "store", "platform_api", "keys", "guard", "telemetry", "config"},
     "console": {"core", "store", "telemetry", "config", "workers"},
     "sandbox": {"platform_api", "callbacks", "registry"},
+    "probe": {"platform_api", "config", "registry"},
     "testing": {"registry", "core", "guard", "sandbox"},
 }
 """part -> the parts it may import, beside itself and the leaves. Whatever composes the others
@@ -36,10 +37,12 @@ COMPOSERS = {
     "assembly",
     "cli",
     "daemon",
+    "oversight",
     "commands",
     "demo",
     "check",
     "scan",
+    "signing",
     "status",
     "why",
     "__main__",
