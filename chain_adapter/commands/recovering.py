@@ -110,7 +110,10 @@ def _ledger(config: Config, public: PublicKeys) -> Iterator[Store]:
         store.write_now(lambda tx: recover_gate.shut(tx, config.require_chains()))
         store.close()
     with opened(config) as store:
+        bound = store.read_now(lambda tx: ledger.get(tx, "ledger_id"))
         ledger.bind(store, public.ledger_id)
+        if not bound:  # an import has made it
+            store.write_now(lambda tx: recover_gate.shut(tx, config.require_chains()))
         ledger.check_run(store, public.ledger_id)
         yield store
 

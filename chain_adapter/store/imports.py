@@ -83,6 +83,11 @@ def spellings(txid: str) -> tuple[str, ...]:
     return (bare, f"0x{bare}")
 
 
+def spelled(txid: str) -> str:
+    """As it is kept until a block shows it: one of its `spellings`, whatever case it came in."""
+    return txid.lower() if _HASH.fullmatch(txid) else txid
+
+
 # --- deposits -------------------------------------------------------------------------------------
 
 
@@ -163,7 +168,7 @@ def _store(tx: Tx, fresh: Sequence[ToldDeposit], who: str, source: str) -> None:
             "chain": row.chain,
             "asset": row.asset,
             "symbol": row.symbol,
-            "txid": row.txid,
+            "txid": spelled(row.txid),
             "to": row.to,
             "memo_key": row.memo.key,
             "memo": row.memo.told,
