@@ -27,7 +27,7 @@ PAID_NOT_ACCEPTED = "paid, not accepted"
 OPERATOR_REFUSED = -1
 """`claim_code` of a payout that an operator refused after it was reserved or signed."""
 
-WAITING = ("hot_wallet_short", "fee_above_cap", "approval_needed", "policy_limit")
+WAITING = ("hot_wallet_short", "gas_short", "fee_above_cap", "approval_needed", "policy_limit")
 """Alarms about a payout that only waits; they close when it goes on or ends."""
 
 WORKING = (Payout.QUEUED, Payout.RESERVED, Payout.SIGNED, Payout.CLAIMED, Payout.INCLUDED)
