@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -26,6 +27,7 @@ import aiohttp
 import aioresponses.core
 import psycopg
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -198,3 +200,12 @@ def database_url(request: pytest.FixtureRequest) -> str:
     flavour = "sqlite_url" if request.param == "sqlite" else "postgres_url"
     url: str = request.getfixturevalue(flavour)
     return url
+
+
+@pytest.fixture(autouse=True)
+def fresh_logs() -> Iterator[None]:
+    """A command under test configures the logs of the whole process: not for the next test."""
+    yield
+    structlog.reset_defaults()
+    for name in ("", "chain_adapter"):
+        logging.getLogger(name).setLevel(logging.NOTSET)

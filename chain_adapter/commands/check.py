@@ -24,10 +24,11 @@ from chain_adapter.clock import SystemClock
 from chain_adapter.commands.books import opened
 from chain_adapter.commands.output import harmless, print_json
 from chain_adapter.config import ChainConfig, Config, Profile, load
-from chain_adapter.errors import AdapterError, LedgerMismatch, PlatformRefused
+from chain_adapter.errors import AdapterError, KeyFileError, LedgerMismatch, PlatformRefused
 from chain_adapter.keys.journal_file import Journal, policy_in_force
 from chain_adapter.keys.keystore import Keystore, PublicKeys, journal_path
 from chain_adapter.keys.policy import parse_policy
+from chain_adapter.keys.secret_files import check_private
 from chain_adapter.keys.signer import scope_of
 from chain_adapter.platform_api.client import LocalSealer, PlatformClient
 from chain_adapter.platform_api.envelope import fingerprint, load_private_key, load_public_key
@@ -149,6 +150,10 @@ def _keys(config: Config, report: Report) -> None:
     finally:
         keystore.close()
     report.ok("keys", f"{keys.keystore} opens, its journal is there")
+    try:
+        check_private(keys.passphrase_file, "passphrase")
+    except KeyFileError as error:
+        report.warn("keys", f"{error}; refused in profile production")
 
 
 def _policy(config: Config, report: Report) -> None:

@@ -60,8 +60,7 @@ def operator_refuse(tx: Tx, row: Row[Any], who: str, reason: str) -> str:
     state = Payout(row.state)
     text = f"refused by {who}: {reason}"
     record(tx, row.chain, "refused by operator", subject(row), who=who, reason=reason)
-    if state is Payout.REFUSED and not row.ever_claimed:
-        put_cancel(tx, row, text)
+    if state is Payout.REFUSED and not row.ever_claimed and put_cancel(tx, row, text):
         return "goes back to its user"
     if state is Payout.QUEUED and not row.ever_claimed:
         refuse(tx, row, text, who=who)

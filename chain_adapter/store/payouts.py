@@ -168,10 +168,13 @@ def refuse(tx: Tx, row: Row[Any], reason: str, *, who: str = "adapter") -> None:
         close_alarm(tx, code, subject(row), row.chain)
 
 
-def put_cancel(tx: Tx, row: Row[Any], reason: str) -> None:
-    """The cancel of a withdrawal; once for ever. Never for one that was claimed."""
+def put_cancel(tx: Tx, row: Row[Any], reason: str) -> bool:
+    """The cancel of a withdrawal; once for ever. Never for one that was claimed.
+
+    Whether there is something to tell that was not told before.
+    """
     if row.kind != Kind.WITHDRAWAL:
-        return
+        return False
     if row.ever_claimed:
         raise StateConflict(f"payout {row.id} was claimed: the platform takes nothing back")
     key = f"cancel:{row.id}"
@@ -192,7 +195,8 @@ def put_cancel(tx: Tx, row: Row[Any], reason: str) -> None:
     )
     if not fresh and outbox.state_of(tx, key) == "withdrawn":
         # Withdrawn when an attempt was adopted, which has died since.
-        outbox.reopen(tx, key, body=body)
+        return outbox.reopen(tx, key, body=body)
+    return fresh
 
 
 def waits(tx: Tx, row: Row[Any], reason: str) -> None:
