@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -13,7 +14,10 @@ from typing import Any
 
 import pytest
 
+from chain_adapter.config import Profile, load
+from chain_adapter.errors import KeyFileError
 from chain_adapter.sandbox.reference import ReferenceLedger
+from chain_adapter.signing import passphrase_of
 from chain_adapter.store import ledger
 from tests.shell.conftest import Shell
 
@@ -120,10 +124,9 @@ def test_passphrase_that_all_can_read(ready: Shell) -> None:
     answer = ready("check")
     assert answer.status == 0
     assert "chmod 600" in answer.out
-    ready.config.write_text('profile = "production"\n' + ready.config.read_text())
-    answer = ready("check", "--json")
-    assert answer.status in (1, 2)
-    assert "chmod 600" in answer.out + answer.err
+    production = dataclasses.replace(load(ready.config), profile=Profile.PRODUCTION)
+    with pytest.raises(KeyFileError, match="chmod 600"):
+        passphrase_of(production)
 
 
 def test_missing_platform_key(ready: Shell) -> None:
