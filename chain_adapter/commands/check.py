@@ -60,7 +60,9 @@ class Report:
         self.steps.append(Step(check, "warning", detail))
 
     def fail(self, check: str, detail: str) -> None:
-        self.steps.append(Step(check, "failed", detail))
+        """One cause that stops several checks is told once, where it was met first."""
+        if all(one.detail != detail for one in self.steps):
+            self.steps.append(Step(check, "failed", detail))
 
     @contextmanager
     def trying(self, check: str) -> Iterator[None]:
