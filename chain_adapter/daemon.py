@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
-import secrets
 import signal
 import socket
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
-from datetime import date, timedelta
 from functools import partial
 from typing import Any
 
 import structlog
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from sqlalchemy import func, select
 
+from chain_adapter import oversight
 from chain_adapter.assembly import (
     ConfiguredAccounts,
     guarded_chain,
@@ -32,14 +29,12 @@ from chain_adapter.assembly import (
     plugin_version,
     pure_chain,
 )
-from chain_adapter.chain import ChainError
 from chain_adapter.clock import Clock, SystemClock
 from chain_adapter.config import ChainConfig, Config
 from chain_adapter.config.records import FirstOrders, Profile
 from chain_adapter.core.states import Role
 from chain_adapter.errors import KeyFileError, SigningRefused, StoreError
-from chain_adapter.guard import Guard
-from chain_adapter.keys.derivation import Account as AccountNumber
+from chain_adapter.guard import Guard, labels
 from chain_adapter.keys.keystore import PublicKeys
 from chain_adapter.keys.signer import Signer, verify_proof
 from chain_adapter.platform_api.client import PlatformClient
@@ -49,11 +44,12 @@ from chain_adapter.signing import hold_signer
 from chain_adapter.store import addresses, ledger, schema
 from chain_adapter.store.alarms import close_alarm, raise_alarm
 from chain_adapter.store.store import Store, Tx
+from chain_adapter.telemetry import METRICS
+from chain_adapter.telemetry.feeds import NodeFeed, counted, metered
 from chain_adapter.workers.consumer import Consumer
 from chain_adapter.workers.courier import Courier
 from chain_adapter.workers.loop import Loop
 from chain_adapter.workers.payer import Payer
-from chain_adapter.workers.reconciler import Reconciler
 from chain_adapter.workers.registrar import Registrar
 from chain_adapter.workers.sweeper import Sweeper
 from chain_adapter.workers.terms import AssetTerms, Board, chain_terms
@@ -61,7 +57,6 @@ from chain_adapter.workers.watcher import Watcher
 
 log = structlog.get_logger(__name__)
 LEASE_EVERY_S = 4.0
-PROOFS_A_NIGHT = 20
 DRAIN_S = 1.5
 
 
@@ -81,7 +76,6 @@ class Daemon:
         self.watchers: dict[str, Watcher] = {}
         self.registrars: dict[str, Registrar] = {}
         self.sweepers: dict[str, Sweeper] = {}
-        self._reconciled: dict[str, date] = {}  # the last day that was done, a chain
         self.store: Store
         self.signer: Signer
         self.accounts: ConfiguredAccounts
@@ -123,13 +117,16 @@ class Daemon:
         session = await self._stack.enter_async_context(
             open_session(platform.tls_pins, ca_file=str(platform.ca_file or "") or None)
         )
-        client = PlatformClient(
-            session,
-            platform.url,
-            platform.app_id,
-            held.sealer,
-            lambda: self.clock.now().timestamp(),
-            platform.timeout_s,
+        client = metered(
+            PlatformClient(
+                session,
+                platform.url,
+                platform.app_id,
+                held.sealer,
+                lambda: self.clock.now().timestamp(),
+                platform.timeout_s,
+            ),
+            METRICS,
         )
         self._courier = Courier(
             client,
@@ -144,7 +141,8 @@ class Daemon:
         for name, chain in config.require_chains().items():
             await self._start_chain(name, chain, client, courier_loop, public)
         self._loop("lease", self._renew)
-        self._schedule()
+        for name, step in oversight.steps(self, self._prove, self._stack):
+            self._loop(name, step)
         for loop in self.loops:
             self._tasks.append(asyncio.create_task(loop.run(), name=loop.name))
 
@@ -174,7 +172,11 @@ class Daemon:
     ) -> None:
         pinned = await self.store.read(partial(_identity, chain=name))
         guard = guarded_chain(
-            chain, self.clock, identity=pinned, on_identity=partial(self._pin, name)
+            chain,
+            self.clock,
+            identity=pinned,
+            on_identity=partial(self._pin, name),
+            observe=NodeFeed(METRICS, name, labels(chain.endpoints)),
         )
         self.guards[name] = guard
         self._stack.push_async_callback(guard.close)
@@ -201,6 +203,7 @@ class Daemon:
             courier_loop.wake()
 
         def on_tip(height: int) -> None:
+            METRICS.blocks.labels(name).inc(max(height - self.board.heads.get(name, height), 0))
             self.board.heads[name] = height
 
         watcher = Watcher(
@@ -287,7 +290,7 @@ class Daemon:
     # --- run --------------------------------------------------------------------------------------
 
     def _loop(self, name: str, step: Callable[[], Any]) -> Loop:
-        loop = Loop(name, step, self.clock, self._trouble)
+        loop = Loop(name, counted(name, step, METRICS), self.clock, self._trouble)
         self.loops.append(loop)
         return loop
 
@@ -297,72 +300,19 @@ class Daemon:
                 loop.wake()
 
     async def _trouble(self, name: str, message: str, failing: bool) -> None:
+        code = oversight.trouble_code(message) if failing else ""
+
         def unit(tx: Tx) -> None:
+            for other in oversight.TROUBLES - {code}:
+                close_alarm(tx, other, name)
             if failing:
-                raise_alarm(tx, "worker_failing", name, message)
-            else:
-                close_alarm(tx, "worker_failing", name)
+                raise_alarm(tx, code, name, message)
 
         await self.store.write(unit)
 
     async def _renew(self) -> float:
         await ledger.renew_lease(self.store)
         return LEASE_EVERY_S
-
-    def _schedule(self) -> None:
-        """Calendar work; polling is the loops' own."""
-        scheduler = AsyncIOScheduler(timezone="UTC")
-        scheduler.add_job(self._nightly_proof, "cron", hour=2, minute=30, misfire_grace_time=3600)
-        # Every ten minutes of the first hours: a day counts once its last block is final.
-        scheduler.add_job(
-            self._reconcile, "cron", hour="0-5", minute="0,10,20,30,40,50", misfire_grace_time=3600
-        )
-        scheduler.start()
-        self._stack.callback(scheduler.shutdown, wait=False)
-
-    async def _reconcile(self) -> None:
-        """The day before, once for each chain, as soon as all of it is final."""
-        day = self.clock.now().date() - timedelta(days=1)
-        for name, chain in self.config.require_chains().items():
-            if self._reconciled.get(name) == day:
-                continue
-            guard = self.guards[name]
-            reconciler = Reconciler(
-                chain,
-                guard,
-                guard,
-                self.store,
-                internal_notify=self.config.require_platform().internal_notify,
-            )
-            try:
-                report = await reconciler.run(day)
-            except ChainError as error:
-                log.warning("not_reconciled", chain=name, day=str(day), error=str(error))
-                continue
-            log.info(
-                "reconciled", chain=name, day=str(day), whole=report.is_whole,
-                differences=len(report.differences),
-            )  # fmt: skip
-            if report.is_whole:
-                self._reconciled[name] = day
-
-    async def _nightly_proof(self) -> None:
-        """Show again, for a sample of registered addresses, that we can sign for them."""
-        for name in self.guards:
-            count = await self.store.read(
-                partial(addresses.next_index, chain=name, account=AccountNumber.DEPOSIT)
-            )
-            sample = random.SystemRandom().sample(range(count), min(count, PROOFS_A_NIGHT))
-            for index in sample:
-                try:
-                    await self._prove(name, AccountNumber.DEPOSIT, index, secrets.token_bytes(32))
-                except SigningRefused as error:
-                    message = error.why
-
-                    def unit(tx: Tx, chain: str = name, text: str = message) -> None:
-                        raise_alarm(tx, "signing_refused", f"prove:{chain}", text, chain)
-
-                    await self.store.write(unit)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set. Raises `LeaseLost` when another daemon took over."""

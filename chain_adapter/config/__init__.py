@@ -17,6 +17,7 @@ from chain_adapter.config.records import (
     Profile,
 )
 from chain_adapter.config.sections import (
+    AlarmsConfig,
     ConsoleConfig,
     DatabaseConfig,
     KeysConfig,
@@ -25,6 +26,7 @@ from chain_adapter.config.sections import (
 )
 
 __all__ = [
+    "AlarmsConfig",
     "AssetConfig",
     "ChainConfig",
     "Config",

@@ -28,6 +28,7 @@ from chain_adapter.config.records import (
     Profile,
 )
 from chain_adapter.config.sections import (
+    AlarmsConfig,
     ConsoleConfig,
     DatabaseConfig,
     KeysConfig,
@@ -43,6 +44,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "keys": KeysConfig,
     "console": ConsoleConfig,
     "log": LogConfig,
+    "alarms": AlarmsConfig,
 }
 
 HANDED_DOWN = ("first_orders", "hold_limit", "window_s")
@@ -244,16 +246,16 @@ class _Loader:
         self._check_quorum(where, values.get("quorum"), table)
         native = next(one for one in assets.values() if one.is_native)
         fee_cap = values.pop("fee_cap", "0.1" if native.decimals > 6 else "200")
+        token_fee = values.pop("collect_token_fee", "0.002" if native.decimals > 6 else "30")
         return ChainConfig(
             name=name,
-        token_fee = values.pop("collect_token_fee", "0.002" if native.decimals > 6 else "30")
             node=MappingProxyType(_plain(self._table(table.get("node", {}), f"{where}.node"))),
             assets=MappingProxyType(assets),
             pool=self._pool(self._table(table.get("pool", {}), f"{where}.pool"), where),
             fee_cap=self._units(fee_cap, native.decimals, f"{where}.fee_cap"),
+            collect_token_fee=self._units(token_fee, native.decimals, f"{where}.collect_token_fee"),
             **values,
         )
-            collect_token_fee=self._units(token_fee, native.decimals, f"{where}.collect_token_fee"),
 
     def _check_quorum(self, where: str, quorum: int | None, table: Mapping[str, Any]) -> None:
         """Two branches must never both have one."""

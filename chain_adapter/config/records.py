@@ -29,6 +29,7 @@ from chain_adapter.config.kinds import (
     seconds,
 )
 from chain_adapter.config.sections import (
+    AlarmsConfig,
     ConsoleConfig,
     DatabaseConfig,
     KeysConfig,
@@ -204,7 +205,6 @@ class ChainConfig:
         default=10,
         shown="10",
     )
-    hold_limit_s: float | None = setting(
     collect_token_fee: int = setting(
         DECIMAL,
         "A collection of a token, which has no price here, waits while it may cost more than this "
@@ -213,6 +213,7 @@ class ChainConfig:
         shown='"0.002", or "30" where the main coin has six decimals or fewer',
         example='"0.002"',
     )
+    hold_limit_s: float | None = setting(
         DURATION_OR_NEVER,
         "As under an asset, for all assets of this chain.",
         default=86400.0,
@@ -311,6 +312,7 @@ class Config:
     keys: KeysConfig | None = None
     console: ConsoleConfig = field(default_factory=ConsoleConfig)
     log: LogConfig = field(default_factory=LogConfig)
+    alarms: AlarmsConfig = field(default_factory=AlarmsConfig)
     chains: Mapping[str, ChainConfig] = field(default_factory=dict)
 
     def _missing(self, section: str) -> ConfigError:

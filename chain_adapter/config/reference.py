@@ -14,6 +14,7 @@ from typing import Any
 from chain_adapter.config.assets import AssetConfig
 from chain_adapter.config.records import ChainConfig, Config, PoolConfig
 from chain_adapter.config.sections import (
+    AlarmsConfig,
     ConsoleConfig,
     DatabaseConfig,
     KeysConfig,
@@ -37,6 +38,12 @@ TABLES: tuple[tuple[str, str, type[Any], str], ...] = (
     ("[keys]", "[keys]", KeysConfig, "The seed. `scan` and `addresses import` go without it."),
     ("[console]", "[console]", ConsoleConfig, "Health, metrics, the operator's page."),
     ("[log]", "[log]", LogConfig, "Logs go to standard error."),
+    (
+        "[alarms]",
+        "[alarms]",
+        AlarmsConfig,
+        "Who hears of alarms; without it only the console, the metrics and `alarms list` tell.",
+    ),
     (
         "[chains.NAME]",
         "[chains.main]",

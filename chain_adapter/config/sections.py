@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from chain_adapter.config.kinds import (
     DATABASE_URL,
+    DURATION_OR_NEVER,
     LISTEN,
     ON_OFF,
     PATH,
@@ -197,6 +198,57 @@ class ConsoleConfig:
         "`/health/ready` answers 503 when a message to the platform has waited this long.",
         default=300.0,
         shown="300",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmsConfig:
+    """`[alarms]`: who is told when something is wrong, and how somebody notices our silence."""
+
+    webhook: str | None = setting(
+        WEB_URL,
+        "Alarms that open, last and close are posted there as JSON; a redirect is not followed.",
+        default=None,
+        example='"https://alerts.example/chain-adapter"',
+    )
+    webhook_file: Path | None = setting(
+        PATH,
+        "File whose first line is that URL, where the URL itself is a secret; goes before "
+        "`webhook`.",
+        default=None,
+        example='"webhook_url"',
+    )
+    group_s: float = setting(
+        seconds(above=False),
+        "After a message the next one waits so long: what comes meanwhile goes together.",
+        default=10.0,
+        shown="10",
+    )
+    remind_s: float | None = setting(
+        DURATION_OR_NEVER,
+        "A critical alarm that nobody acknowledged is told again after so long.",
+        default=14400.0,
+        shown='"4h"',
+        key="remind",
+    )
+    heartbeat: str | None = setting(
+        WEB_URL,
+        "Fetched while `/health/ready` would say ready: whoever listens there calls you when it "
+        "stops.",
+        default=None,
+        example='"https://heartbeats.example/chain-adapter"',
+    )
+    heartbeat_file: Path | None = setting(
+        PATH,
+        "File whose first line is that URL; goes before `heartbeat`.",
+        default=None,
+        example='"heartbeat_url"',
+    )
+    heartbeat_s: float = setting(
+        seconds(), "Pause between two heartbeats.", default=60.0, shown="60"
+    )
+    timeout_s: float = setting(
+        seconds(), "How long either may take to answer.", default=10.0, shown="10"
     )
 
 

@@ -18,6 +18,7 @@ from chain_adapter.config import Config, ConsoleConfig
 from chain_adapter.console.health import Progress
 from chain_adapter.console.page import STYLE, page
 from chain_adapter.console.status import Status, read_status
+from chain_adapter.core.alarms import CODES
 from chain_adapter.errors import ConfigError, StoreError
 from chain_adapter.store.store import Store
 from chain_adapter.telemetry import METRICS, Metrics, redact
@@ -141,8 +142,10 @@ def show(metrics: Metrics, status: Status, *, ready: bool) -> None:
             if figure is not None:
                 gauge.labels(name).set(figure)
     metrics.alarms.clear()
-    for one in status.alarms:
-        metrics.alarms.labels(one.code, one.severity).inc()
+    for code, one in CODES.items():
+        metrics.alarms.labels(code, one.severity).set(0)
+    for alarm in status.alarms:
+        metrics.alarms.labels(alarm.code, alarm.severity).inc()
 
 
 def _json(document: Mapping[str, Any], status: int = 200) -> web.Response:

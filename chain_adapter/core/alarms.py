@@ -1,21 +1,33 @@
 """The one table of alarm codes: how bad it is, what it means, what to do.
 
-docs/operations.md is generated from it; a code that is raised but not listed is a KeyError in the
-first test that raises it.
+The runbook in docs/operations.md is generated from it and from `core.runbook`; a code that is
+raised but not listed is a KeyError in the first test that raises it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Ends(StrEnum):
+    """When an alarm is closed: by itself either way."""
+
+    CAUSE = "when its cause is gone"
+    ACKNOWLEDGED = "when it is acknowledged: it tells of something that happened, not of a state"
 
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """Severity: "critical" (money may be at stake), "warning" (somebody should look today)."""
+    """Severity: "critical" (money may be at stake), "warning" (somebody should look today).
+
+    What to look at and to do in detail stands in `core.runbook`, a paragraph a code.
+    """
 
     severity: str
     meaning: str
     todo: str
+    ends: Ends = Ends.CAUSE
 
 
 CODES: dict[str, Code] = {
@@ -55,6 +67,7 @@ CODES: dict[str, Code] = {
         "Two readings of one block differ: an endpoint lied, or left something out. What differs "
         "is held, what was missed is taken up.",
         "The message names both endpoints. Compare the transactions with a third one.",
+        Ends.ACKNOWLEDGED,
     ),
     "deep_reorg": Code(
         "critical",
@@ -70,11 +83,13 @@ CODES: dict[str, Code] = {
         "critical",
         "A deposit that was confirmed or credited lost its block.",
         "Tell the platform; there is no call that takes a credit back.",
+        Ends.ACKNOWLEDGED,
     ),
     "late_find": Code(
         "warning",
         "A later reading found more of a deposit that was already confirmed.",
         "See `inbox list`; it is never notified a second time by itself.",
+        Ends.ACKNOWLEDGED,
     ),
     "order_changed": Code(
         "critical",
@@ -141,11 +156,13 @@ CODES: dict[str, Code] = {
         "An address of ours signed a transaction that our journal does not know.",
         "Somebody else has the key, or another system uses it. Nothing is signed for the "
         "account until `alarms ack`.",
+        Ends.ACKNOWLEDGED,
     ),
     "malleated": Code(
         "warning",
         "A payment of ours was included under another txid with the same locks and payments.",
         "Nothing: the payout follows the new txid.",
+        Ends.ACKNOWLEDGED,
     ),
     "payment_failed": Code(
         "critical",
@@ -197,20 +214,10 @@ CODES: dict[str, Code] = {
         "The platform refuses to register addresses.",
         "The message has the code; memo coins hold one address only.",
     ),
-    "memo_coin_address": Code(
-        "critical",
-        "The platform already has another address for this memo coin.",
-        "Deposits to that address are not ours to see. Check which keys made it.",
-    ),
     "reconciliation": Code(
         "critical",
         "A day's books disagree with the chain or the platform.",
         "`reconcile --day DAY`; `why` explains each subject. Nothing is mended by itself.",
-    ),
-    "platform_depth": Code(
-        "critical",
-        "The platform's own depth seems higher than `platform_confirmations`.",
-        "Raise `platform_confirmations`; deposits told below it are not credited.",
     ),
     "recover_needed": Code(
         "critical",

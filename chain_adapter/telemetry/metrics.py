@@ -49,6 +49,7 @@ class Metrics:
         self.node_requests = counter(
             "node_requests", "Requests to a node.", "chain", "endpoint", "outcome"
         )
+        self.endpoint_up = gauge("endpoint_up", "1 while an endpoint serves.", "chain", "endpoint")
         self.node_seconds = histogram("node_seconds", "Time a node took.", "chain", "endpoint")
         # paying
         self.payouts = counter("payouts", "Payouts that entered a state.", "chain", "state")
@@ -72,7 +73,12 @@ class Metrics:
             "oldest_unsent_seconds", "Age of the oldest such message.", "chain"
         )
         self.paused = gauge("paused", "1 while the chain is paused.", "chain")
-        self.alarms = gauge("alarms", "Open alarms.", "code", "severity")
+        self.alarms = gauge("alarms", "Open alarms, 0 for every other code.", "code", "severity")
+        self.alarm_messages = counter("alarm_messages", "Messages to the webhook.", "outcome")
+        self.heartbeats = counter("heartbeats", "Heartbeats.", "outcome")
+        self.settled_height = gauge(
+            "settled_height", "Newest block whose deposits may be credited.", "chain"
+        )
         self.ready = gauge("ready", "1 while /health/ready says so.")
         # the program itself
         self.rounds = counter("rounds", "Rounds of a loop.", "worker", "outcome")

@@ -145,9 +145,10 @@ async def test_a_closed_alarm_leaves_the_metrics() -> None:
                   acknowledged=False, count=1)  # fmt: skip
     source = Fixed(alarms=(alarm,))
     async with served(source) as url:
-        await get(f"{url}/metrics")
+        line = 'chain_adapter_alarms{code="deep_reorg",severity="critical"} '
+        assert f"{line}1.0" in (await get(f"{url}/metrics"))[1]
         source.alarms = ()
-        assert "deep_reorg" not in (await get(f"{url}/metrics"))[1]
+        assert f"{line}0.0" in (await get(f"{url}/metrics"))[1]
 
 
 async def test_the_page_says_what_status_says_and_escapes_it() -> None:
