@@ -30,9 +30,9 @@ from chain_adapter_tron.codec import (
     transfer_call,
     write_payload,
 )
+from chain_adapter_tron.draft import TRANSFER_TOPIC
 from chain_adapter_tron.effect import fee_bound
 from chain_adapter_tron.node import together
-from chain_adapter_tron.reading import TRANSFER_TOPIC
 from chain_adapter_tron.settings import DAY_S, Settings
 from chain_adapter_tron.state import Eyes, State, burned_bandwidth, message_of
 from chain_adapter_tron.wire import DryRun

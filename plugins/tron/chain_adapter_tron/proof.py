@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from chain_adapter.chain import BlockRef, Proof, Unavailable
 from chain_adapter_tron.address import NOBODY, PREFIX
 from chain_adapter_tron.assets import Assets
+from chain_adapter_tron.draft import Draft, Move, moves_of, open_block, take_infos
 from chain_adapter_tron.node import Node, together
-from chain_adapter_tron.reading import Draft, Move, moves_of, open_block, take_infos
 from chain_adapter_tron.wire import BlockHead, BlockList, DryRun, Info
 
 TIP_DEPTH = 40

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 
 from chain_adapter.chain import Block, BlockRef, NotOnChain, Rejected, Unavailable, Watch
 from chain_adapter_tron.assets import Assets
+from chain_adapter_tron.draft import Draft, Move, moves_of, open_block, take_infos
 from chain_adapter_tron.node import Node, together
 from chain_adapter_tron.proof import TIP_DEPTH, Prover
-from chain_adapter_tron.reading import Draft, Move, Ours, Reader, moves_of, open_block, take_infos
+from chain_adapter_tron.reading import Ours, Reader
 from chain_adapter_tron.roots import contradiction
 from chain_adapter_tron.settings import Settings
 from chain_adapter_tron.wire import BlockHead, BlockList, FullBlock, Info

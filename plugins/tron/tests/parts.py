@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+import pytest
 from aiohttp import web
 from coincurve import PrivateKey
 
@@ -29,10 +30,13 @@ from chain_adapter.chain import (
     Transfer,
     Watch,
 )
-from chain_adapter_tron.address import keccak, key_of, of_public_key, spell
+from chain_adapter_tron.address import PREFIX, keccak, key_of, of_public_key, spell
 from chain_adapter_tron.chain import TronChain
 from chain_adapter_tron.devnet.devnet import TronDevnet
+from chain_adapter_tron.devnet.transaction import Refused, Tx, raw_data_of, sign_transaction
 
+INFOS = "wallet/gettransactioninfobyblocknum"
+WINDOW = "wallet/getblockbylimitnext"
 START = BlockRef(0, "")
 TRX = 1_000_000
 
@@ -44,6 +48,29 @@ Bend = Callable[[dict[str, Any], Any], Any]
 async def open_gate(method: str) -> AsyncIterator[None]:
     """A gate that lets everything through."""
     yield
+
+
+def each_tx(change: Any) -> Bend:
+    """Alter every transaction of a window of blocks."""
+
+    def bend(_: dict[str, Any], answer: Any) -> Any:
+        for block in answer.get("block", []):
+            for tx in block.get("transactions", []):
+                change(tx)
+        return answer
+
+    return bend
+
+
+def each_info(change: Any) -> Bend:
+    """Alter every result of a block."""
+
+    def bend(_: dict[str, Any], answer: Any) -> Any:
+        for info in answer:
+            change(info)
+        return answer
+
+    return bend
 
 
 @dataclass
@@ -203,3 +230,32 @@ def tokens(devnet: TronDevnet, **contracts: str) -> dict[str, Asset]:
     """The local chain's assets, and contracts of it by name."""
     more = {name: Asset(name, devnet.contracts[one], 6) for name, one in contracts.items()}
     return {**devnet.assets, **more}
+
+
+async def post(devnet: TronDevnet, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    async with aiohttp.ClientSession() as session:
+        async with session.post(f"{devnet.url}/{path}", json=body or {}) as answer:
+            return await answer.json()
+
+
+def made(devnet: TronDevnet, payer: Wallet, keys: list[bytes] | None = None, **more: Any) -> Tx:
+    """A payment of 5 sun, with whatever is wrong about it."""
+    head = devnet.ledger.head
+    fields = {
+        "owner_address": PREFIX + key_of(payer.address),
+        "to_address": PREFIX + key_of(stranger(1)),
+        "amount": 5,
+        **more.pop("fields", {}),
+    }
+    told = {
+        "ref_block": head.id, "expiration": head.timestamp_ms + 60_000,
+        "timestamp": head.timestamp_ms, **more,
+    }  # fmt: skip
+    raw = raw_data_of(told.pop("kind", 1), fields, **told)
+    return sign_transaction(raw, *([payer.secret] if keys is None else keys))
+
+
+def refused(devnet: TronDevnet, tx: Tx) -> str:
+    with pytest.raises(Refused) as told:
+        devnet.ledger.submit(tx)
+    return told.value.code

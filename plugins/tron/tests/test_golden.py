@@ -18,7 +18,8 @@ from chain_adapter_tron.assets import Assets
 from chain_adapter_tron.codec import read_raw, txid_of
 from chain_adapter_tron.devnet.schema import raw_to_json
 from chain_adapter_tron.devnet.transaction import read_tx, signer_of
-from chain_adapter_tron.reading import Ours, Reader, moves_of, open_block, take_infos
+from chain_adapter_tron.draft import moves_of, open_block, take_infos
+from chain_adapter_tron.reading import Ours, Reader
 from chain_adapter_tron.roots import contradiction, header_id, leaf
 from chain_adapter_tron.settings import Settings
 from chain_adapter_tron.wire import (

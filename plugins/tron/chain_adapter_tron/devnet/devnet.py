@@ -30,7 +30,7 @@ from chain_adapter_tron.devnet.views import TOKEN_ABI
 
 PRIVATE_KEY = sha256(b"chain-adapter: the funded key of every local TRON chain").hex()
 """Funded on every local chain, worthless on any other."""
-EXPIRATION_S = 30
+EXPIRATION_S = 20
 _SUPPLY = 10**9 * TRX
 _TOKEN_SUPPLY = 10**9 * 10**6
 _FEE_LIMIT = 1_000 * TRX

@@ -58,7 +58,7 @@ class Round(Scenario):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(480)
 @pytest.mark.parametrize("memo", [False, True])
 async def test_a_round_of_money(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memo: bool
