@@ -34,7 +34,7 @@ _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
 KILL_POLL_S: Final = 0.25
 END_TIMEOUT_S: Final = 10.0
-_log = structlog.get_logger("signer")
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

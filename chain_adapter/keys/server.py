@@ -24,7 +24,7 @@ from chain_adapter.keys.unix_socket import peer_uid
 MAX_AT_ONCE: Final = 256
 _PAGE: Final = 500
 _PAGE_BYTES: Final = 2 * 1024 * 1024
-_log = structlog.get_logger("signer")
+_log = structlog.get_logger(__name__)
 
 
 class SignerServer:
