@@ -6,7 +6,7 @@ PYTHON := .venv/bin/python
 PYTEST_ARGS ?= -n 2 --dist loadfile
 CODE := chain_adapter $(wildcard plugins/*/chain_adapter_*)
 
-.PHONY: help setup demo test lint format bench lock container clean
+.PHONY: help setup demo drill test lint format bench lock container clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ setup: ## everything from the lock files into .venv and node_modules; nothing to
 
 demo: setup ## the whole loop on local parts: node, platform, daemon; ends with the comparing table
 	@.venv/bin/chain-adapter demo
+
+drill: setup ## the database is lost twice while money moves, and brought back; 0 lost, 0 doubled
+	@$(PYTHON) scripts/drill.py
 
 test: setup ## the whole test suite (PYTEST_ARGS="tests/store" for a part of it)
 	@.venv/bin/pytest $(PYTEST_ARGS)
