@@ -33,7 +33,7 @@ from chain_adapter.chain import (
     WrongNetwork,
 )
 from chain_adapter_tron import codec
-from chain_adapter_tron.address import key_of, of_public_key, spell
+from chain_adapter_tron.address import canonical, key_of, of_public_key, spell
 from chain_adapter_tron.assets import Assets
 from chain_adapter_tron.build import Builder
 from chain_adapter_tron.effect import BINDS, effect_of
@@ -291,7 +291,7 @@ class TronChain:
 
     def parse_address(self, text: str) -> str:
         """Base58Check; hex that begins with 41 is accepted; `InvalidAddress` for anything else."""
-        return spell(key_of(text))
+        return canonical(text)
 
     def address_key(self, address: str) -> bytes:
         """The 20 bytes after the 41."""
