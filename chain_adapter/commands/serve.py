@@ -44,6 +44,10 @@ def scan(args: Namespace) -> int:
 
 
 def demo(args: Namespace) -> int:
+    if args.merchant:
+        from chain_adapter.demo import merchant
+
+        return merchant.main(args.chain, args.deposits, args.withdrawals, as_json=args.json)
     from chain_adapter.demo import run as playing
 
     return playing.main(args.chain, args.deposits, args.withdrawals, as_json=args.json)

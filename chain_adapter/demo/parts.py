@@ -14,14 +14,17 @@ import aiohttp
 
 from chain_adapter.errors import AdapterError, Unreachable
 
-READY_S = 30.0
+READY_S = 90.0
 
 
 class Process:
     """A command of this program as a process; its log goes to a file."""
 
-    def __init__(self, name: str, arguments: Sequence[str], log: Path) -> None:
+    def __init__(
+        self, name: str, arguments: Sequence[str], log: Path, *, module: str = "chain_adapter.cli"
+    ) -> None:
         self.name = name
+        self._module = module
         self.url = ""
         self.ready: dict[str, Any] = {}  # its ready line
         self._arguments = list(arguments)
@@ -32,7 +35,7 @@ class Process:
         """Start and wait for the ready line. Raises `Unreachable` with the end of the log."""
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "chain_adapter.cli", *self._arguments,
+                sys.executable, "-m", self._module, *self._arguments,
                 stdout=asyncio.subprocess.PIPE, stderr=log,
             )  # fmt: skip
         assert self._process.stdout is not None

@@ -150,13 +150,13 @@ class Scenario:
                 "coins",
                 symbol=name,
                 main_symbol=names[0],
-                memo=self._memo,
+                memo=self.memo,
                 decimals=self.assets[name].decimals,
                 confirmations=PLATFORM_CONFIRMATIONS,
             )
 
     @property
-    def _memo(self) -> bool:
+    def memo(self) -> bool:
         return bool(self.devnet.node.get("memo", False))
 
     def _write_config(self, *, collect: bool) -> None:
@@ -189,7 +189,7 @@ class Scenario:
             "poll_interval_s = 0.1",
             f"replace_after_s = {REPLACE_AFTER_S}",
             "collect_every_s = 0.5",
-            *(["memo = true"] if self._memo else []),
+            *(["memo = true"] if self.memo else []),
             f"[chains.{CHAIN}.pool]",
             f"low = {pool}",
             f"high = {min(pool + 50, 4999)}",
@@ -233,7 +233,7 @@ class Scenario:
 
     async def _pool_holds(self, count: int) -> bool:
         rows = await self.control.get(f"addresses?symbol={next(iter(self.assets))}")
-        return len(rows) >= (1 if self._memo else count)
+        return len(rows) >= (1 if self.memo else count)
 
     # --- deposits ---------------------------------------------------------------------------------
 
@@ -241,7 +241,7 @@ class Scenario:
         made = await self.control.post("users", symbol=symbol)
         return made["address"], made["memo"] or None
 
-    def _amount(self, asset: Asset) -> int:
+    def amount(self, asset: Asset) -> int:
         """Ordinary amounts with odd last digits, so that equal sums are no accident."""
         coin = int(10**asset.decimals)
         return coin // 100 + self.random.randrange(1, coin // 1000)
@@ -265,7 +265,7 @@ class Scenario:
         names = list(self.assets)
         native = names[0]
         kinds = [("plain", name) for name in names]
-        if hasattr(self.devnet, "split") and not self._memo:
+        if hasattr(self.devnet, "split") and not self.memo:
             kinds += [("several users in one transaction", name) for name in names]
             kinds += [("twice to one address in one transaction", name) for name in names]
         if hasattr(self.devnet, "forward"):
@@ -276,12 +276,12 @@ class Scenario:
         asset, made = self.assets[symbol], self.round.deposits
         if kind.startswith("several"):
             users = [await self._user(symbol) for _ in range(min(3, room))]
-            payments = [(address, self._amount(asset)) for address, _ in users]
+            payments = [(address, self.amount(asset)) for address, _ in users]
             await self.devnet.split(symbol, payments)  # type: ignore[attr-defined]
             made += [Deposit(symbol, to, None, amount, kind) for to, amount in payments]
             return len(payments)
         address, memo = await self._user(symbol)
-        amount = self._amount(asset)
+        amount = self.amount(asset)
         if kind.startswith("twice"):
             part = amount // 3
             payments = [(address, part), (address, amount - part)]
@@ -296,7 +296,7 @@ class Scenario:
     async def _not_deposits(self) -> None:
         """To a stranger, below the minimum, failing: seen, and never credited."""
         native = next(iter(self.assets.values()))
-        await self.devnet.pay(native.name, self.stranger(), self._amount(native))
+        await self.devnet.pay(native.name, self.stranger(), self.amount(native))
         self.round.ignored["to a stranger"] = 1
         for asset in self.assets.values():
             address, memo = await self._user(asset.name)
@@ -306,14 +306,14 @@ class Scenario:
         self.round.ignored["below the minimum"] = len(self.assets)
         if hasattr(self.devnet, "failing"):
             address, _ = await self._user(native.name)
-            await self.devnet.failing(address, self._amount(native))
+            await self.devnet.failing(address, self.amount(native))
             self.round.ignored["failing"] = 1
 
     async def _reorganisation(self) -> None:
         """A deposit is in a block, the block is dropped, the deposit comes again."""
         native = next(iter(self.assets.values()))
         address, memo = await self._user(native.name)
-        amount = self._amount(native)
+        amount = self.amount(native)
         await self.devnet.automine(None)
         await self.devnet.mine()
         await self.devnet.pay(native.name, address, amount, memo)
@@ -377,12 +377,12 @@ class Scenario:
         more_decimals: bool = False,
     ) -> Withdrawal:
         asset = self.assets[symbol]
-        amount = self._amount(asset)
+        amount = self.amount(asset)
         text = money.plain(amount, asset.decimals)
         if more_decimals:
             text = f"1.{'0' * asset.decimals}5"
         to = address or self.stranger()
-        memo = str(self.random.randrange(10**6)) if self._memo else None
+        memo = str(self.random.randrange(10**6)) if self.memo else None
         body = {"symbol": symbol, "address_to": to, "amount": text, "memo": memo}
         made = await self.control.post(
             "withdrawals", **{k: v for k, v in body.items() if v is not None}
