@@ -188,3 +188,11 @@ def own_key_self_test(platform: PlatformConfig) -> None:
 def plugin_version(name: str) -> str:
     """Version of the distribution that a plugin comes from, for coverage records."""
     return next((one.version for one in registry.installed() if one.name == name), "")
+
+
+def backup_folder(config: Config) -> Path:
+    """Where copies before an upgrade go: beside a SQLite file, else beside the configuration."""
+    file = config.require_database().sqlite_file
+    if file is not None:
+        return file.parent
+    return Path.cwd() if config.file is None else config.file.absolute().parent

@@ -23,6 +23,7 @@ from sqlalchemy import func, select
 from chain_adapter import oversight
 from chain_adapter.assembly import (
     ConfiguredAccounts,
+    backup_folder,
     guarded_chain,
     key_fingerprints,
     own_key_self_test,
@@ -41,7 +42,7 @@ from chain_adapter.platform_api.client import PlatformClient
 from chain_adapter.platform_api.profile import refuse_in_production
 from chain_adapter.platform_api.transport import open_session
 from chain_adapter.signing import hold_signer
-from chain_adapter.store import addresses, ledger, schema
+from chain_adapter.store import addresses, ledger, migrations, schema
 from chain_adapter.store.alarms import close_alarm, raise_alarm
 from chain_adapter.store.store import Store, Tx
 from chain_adapter.telemetry import METRICS
@@ -149,6 +150,8 @@ class Daemon:
     async def _open_ledger(self, public: PublicKeys) -> None:
         url = self.config.require_database().connect_url()
         lock = ledger.InstanceLock(url)
+        folder = backup_folder(self.config)
+        await asyncio.to_thread(migrations.bring_up, url, self.clock, folder)
         self.store = ledger.open_ledger(url, self.clock)
         self._stack.callback(self.store.close)
         ledger.check_run(self.store, public.ledger_id)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from pathlib import Path
 
+from chain_adapter.assembly import backup_folder
 from chain_adapter.clock import SystemClock
 from chain_adapter.commands.books import opened, operator
 from chain_adapter.commands.books_check import check_books
@@ -15,7 +15,6 @@ from chain_adapter.keys.keystore import PublicKeys, public_path
 from chain_adapter.store import backup as copies
 from chain_adapter.store import migrations
 from chain_adapter.store.events import LEDGER, record
-from chain_adapter.store.store import sqlite_path
 
 
 def backup(args: Namespace) -> int:
@@ -82,14 +81,6 @@ def upgrade(args: Namespace) -> int:
     else:
         print(f"schema {done.from_version} to {done.to_version}; the books before it: {copy}")
     return 0
-
-
-def backup_folder(config: Config) -> Path:
-    """Where copies before an upgrade go: beside a SQLite file, else beside the configuration."""
-    path = sqlite_path(config.require_database().url)
-    if path is not None:
-        return path.parent
-    return Path.cwd() if config.file is None else config.file.absolute().parent
 
 
 def check(args: Namespace) -> int:

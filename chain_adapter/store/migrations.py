@@ -156,4 +156,4 @@ def bring_up(url: str, clock: Clock, backup_folder: Path) -> Upgraded | None:
         store.close()
     if not text.isdigit() or int(text) >= schema.VERSION:
         return None
-    return upgrade(url, clock, backup_folder)
+    return upgrade(url, clock, backup_folder, steps=STEPS)

@@ -27,8 +27,7 @@ from chain_adapter.store.integrity import event_chain
 from chain_adapter.store.migrations import Step, upgrade
 from chain_adapter.store.snapshot import snapshot
 from chain_adapter.store.store import Store, Tx
-from tests.operator.conftest import command, run
-from tests.stories.conftest import MakeWorld
+from tests.operator.conftest import MakeWorld, command, run
 
 LEDGER_ID = "ab" * 16
 
@@ -215,3 +214,22 @@ async def test_the_command(world: MakeWorld) -> None:
     w.write(lambda tx: ledger.put(tx, "schema", str(schema.VERSION)))
     w.daemon.store.close()
     await w.start()
+
+
+async def test_run_upgrades_too(either: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under the lock and after a copy, like the command; then it works on."""
+    w = await either()
+    order = await w.order("1")
+    await w.until(w.ended(order))
+    await w.stop()
+    store = Store(w.url, w.clock)
+    store.write_now(lambda tx: ledger.put(tx, "schema", "0"))
+    store.close()
+    step = Step(1, "notes", statement("ALTER TABLE payouts ADD COLUMN note TEXT"))
+    monkeypatch.setattr(migrations, "STEPS", (step,))
+    await w.start()
+    assert "note" in columns(w.url, "payouts")
+    [copy] = w.folder.glob("*.v0-*.db")
+    assert backup.examine(copy).version == "0"
+    again = await w.order("1")
+    await w.until(w.ended(again))
