@@ -28,8 +28,10 @@ class Round(Scenario):
         """Amounts are worth the fees of this chain."""
         return TronDevnet.demo_unit.get(asset.name, 10**asset.decimals) // 1000
 
-    def _amount(self, asset: Asset) -> int:
+    def amount(self, asset: Asset) -> int:
         return self.minimum(asset) * 10 + self.random.randrange(1, self.minimum(asset))
+
+    _amount = amount
 
     async def _fund(self) -> None:
         await super()._fund()
@@ -39,9 +41,9 @@ class Round(Scenario):
         await self.devnet.mine()
 
     def _deposit_kinds(self) -> list[tuple[str, str]]:
-        kinds = super()._deposit_kinds()
+        kinds, memo = super()._deposit_kinds(), self.devnet.node.get("memo")
         # A contract's payment carries the memo of its transaction: here it has none.
-        return [kind for kind in kinds if not (self._memo and kind[0].startswith("through"))]
+        return [kind for kind in kinds if not (memo and kind[0].startswith("through"))]
 
     async def _stuck(self) -> None:
         """Taken by the node and never included: dead once its time is over, then made anew."""

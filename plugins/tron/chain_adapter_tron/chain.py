@@ -356,8 +356,12 @@ class TronPlugin:
     async def devnet(self, listen: str) -> TronDevnet:
         """A local chain at "host:port"; port 0 picks one. With $CHAIN_ADAPTER_TRON_DEVNET = memo
         it is to be configured with one deposit address and memos."""
-        from chain_adapter_tron.devnet.devnet import TronDevnet
-
+        try:
+            from chain_adapter_tron.devnet.devnet import TronDevnet
+        except ModuleNotFoundError as error:
+            raise Unavailable(
+                f"the local chain needs {error.name}: install chain-adapter-tron[devnet]"
+            ) from None
         return await TronDevnet.start(listen, memo=os.environ.get(DEVNET_ENVIRONMENT) == "memo")
 
 
