@@ -206,10 +206,14 @@ class Scenario:
             lines.append(f'min_deposit = "{money.plain(self.minimum(asset), asset.decimals)}"')
         self.config_file.write_text("\n".join(lines) + "\n")
 
-    @staticmethod
-    def minimum(asset: Asset) -> int:
+    def unit(self, asset: Asset) -> int:
+        """What the round counts as one coin: more where fees are coarse."""
+        units: Mapping[str, int] = getattr(self.devnet, "demo_unit", {})
+        return int(units.get(asset.name, 10**asset.decimals))
+
+    def minimum(self, asset: Asset) -> int:
         """The least deposit: a thousandth of a coin."""
-        return int(10**asset.decimals) // 1000
+        return self.unit(asset) // 1000
 
     def _open_reader(self) -> None:
         """A second pair of eyes: balances asked from the node, not from the daemon."""
@@ -221,9 +225,7 @@ class Scenario:
 
     async def _fund(self) -> None:
         for asset in self.assets.values():
-            amount = 100 * 10**asset.decimals
-            if asset.contract is not None:
-                amount = 10_000 * 10**asset.decimals
+            amount = (100 if asset.contract is None else 10_000) * self.unit(asset)
             await self.devnet.pay(asset.name, self.hot, amount)
             self.round.funded[asset.name] = amount
             if asset.contract is None:
@@ -243,8 +245,8 @@ class Scenario:
 
     def amount(self, asset: Asset) -> int:
         """Ordinary amounts with odd last digits, so that equal sums are no accident."""
-        coin = int(10**asset.decimals)
-        return coin // 100 + self.random.randrange(1, coin // 1000)
+        least = self.minimum(asset)
+        return 10 * least + self.random.randrange(1, least)
 
     async def deposits(self, count: int) -> None:
         """Make `count` deposits that must be credited, and some that must not."""
@@ -268,7 +270,8 @@ class Scenario:
         if hasattr(self.devnet, "split") and not self.memo:
             kinds += [("several users in one transaction", name) for name in names]
             kinds += [("twice to one address in one transaction", name) for name in names]
-        if hasattr(self.devnet, "forward"):
+        # A contract's payment carries no memo of its own.
+        if hasattr(self.devnet, "forward") and not self.memo:
             kinds.append(("through a contract", native))
         return kinds
 
@@ -355,7 +358,9 @@ class Scenario:
         if "refused claim" in specials:
             await self._refused_claim()
         for number in range(count - len(specials)):
-            await self._order("plain", names[number % len(names)], "complete")
+            has_memo = self.pure.info.memos and not number
+            kind = "with a memo" if has_memo else "plain"
+            await self._order(kind, names[number % len(names)], "complete", has_memo=has_memo)
         for kind in specials:
             if kind == "bad address":
                 await self._order(kind, names[0], "cancelled", address="not an address")
@@ -375,6 +380,7 @@ class Scenario:
         *,
         address: str | None = None,
         more_decimals: bool = False,
+        has_memo: bool = False,
     ) -> Withdrawal:
         asset = self.assets[symbol]
         amount = self.amount(asset)
@@ -382,7 +388,7 @@ class Scenario:
         if more_decimals:
             text = f"1.{'0' * asset.decimals}5"
         to = address or self.stranger()
-        memo = str(self.random.randrange(10**6)) if self.memo else None
+        memo = str(self.random.randrange(10**6)) if self.memo or has_memo else None
         body = {"symbol": symbol, "address_to": to, "amount": text, "memo": memo}
         made = await self.control.post(
             "withdrawals", **{k: v for k, v in body.items() if v is not None}
@@ -398,19 +404,25 @@ class Scenario:
         )
         order = await self._order("refused claim", next(iter(self.assets)), "cancelled")
         await self._all_ended([order])
-        self.say("a claim was refused: its locks were voided, the order went back to its user")
+        self.say("a claim was refused: nothing was sent, the order went back to its user")
 
     async def _stuck(self) -> None:
-        """No blocks for a while: the payment is replaced with a higher fee."""
-        await self.devnet.automine(None)
+        """No blocks for a while: the payment is replaced with a higher fee. Where transactions
+        expire, it is lost by the node, dies by its expiry and is made anew."""
+        lose = getattr(self.devnet, "lose", None)
+        if lose is None:
+            await self.devnet.automine(None)
+        else:
+            lose()
         order = await self._order("stuck", next(iter(self.assets)), "complete")
 
-        async def replaced() -> bool:
+        async def again() -> bool:
             row = await self._platform_order(order)
             return len({h["txid"] for h in row["history"]}) >= 2
 
-        await wait_until("a stuck payment to be replaced", replaced, 60)
-        self.say("a stuck payment was replaced with a higher fee; blocks go on")
+        await wait_until("a stuck payment to be made again", again, 150)
+        how = "replaced with a higher fee" if lose is None else "proven dead by expiry, and rebuilt"
+        self.say(f"a stuck payment was {how}; blocks go on")
         await self.devnet.automine(BLOCK_S)
         await self._all_ended([order])
 
