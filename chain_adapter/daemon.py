@@ -42,7 +42,7 @@ from chain_adapter.platform_api.client import PlatformClient
 from chain_adapter.platform_api.profile import refuse_in_production
 from chain_adapter.platform_api.transport import open_session
 from chain_adapter.signing import hold_signer
-from chain_adapter.store import addresses, ledger, migrations, schema
+from chain_adapter.store import addresses, ledger, migrations, names, schema
 from chain_adapter.store.alarms import close_alarm, raise_alarm
 from chain_adapter.store.store import Store, Tx
 from chain_adapter.telemetry import METRICS
@@ -155,6 +155,7 @@ class Daemon:
         self.store = ledger.open_ledger(url, self.clock)
         self._stack.callback(self.store.close)
         ledger.check_run(self.store, public.ledger_id)
+        await self.store.read(partial(names.check_chains, configured=self.config.chains))
         lock.take()
         self._stack.callback(lock.release)
         ledger.take_lease(self.store, self.config.instance or socket.gethostname())
@@ -183,6 +184,11 @@ class Daemon:
         )
         self.guards[name] = guard
         self._stack.push_async_callback(guard.close)
+        facts = {
+            one.name: names.AssetFacts(one.symbol, one.decimals, guard.asset_key(one.name).hex())
+            for one in chain.assets.values()
+        }
+        await self.store.write(partial(names.hold_assets, chain=name, assets=facts))
         await self._own_addresses(name, guard)
         if pinned is not None:
             await self.signer.pin(name, pinned)
@@ -255,6 +261,7 @@ class Daemon:
 
     async def _pin(self, name: str, identity: str) -> None:
         """The first answer of a chain's endpoint: recorded here and by the signer, for ever."""
+        await self.store.read(partial(names.check_identity, name=name, identity=identity))
         await self.signer.pin(name, identity)
 
         def unit(tx: Tx) -> None:
