@@ -22,6 +22,7 @@ from chain_adapter.store.store import Store, Tx
 from chain_adapter.workers.adoption import Adoption
 from chain_adapter.workers.desk import Desk, Situation
 from chain_adapter.workers.first_payments import FirstPayments
+from chain_adapter.workers.gaps import Gaps
 from chain_adapter.workers.sending import Sending
 from chain_adapter.workers.signing import Accounts, Signer
 from chain_adapter.workers.terms import Board, ChainTerms
@@ -50,6 +51,7 @@ class Payer:
         self._adoption = Adoption(terms, store, signer, self._desk.attempts)
         self._first = FirstPayments(self._desk)
         self._sending = Sending(self._desk)
+        self._gaps = Gaps(self._desk)
 
     async def adopt(self) -> None:
         """What the signer's journal knows, before a block is read that shows it as a stranger's.
@@ -71,7 +73,9 @@ class Payer:
         for view in now.views:
             await self._advance(view, now)
         moved = await self._first.run(now)
-        await self._sending.run(await self._store.read(self._desk.read))
+        now = await self._store.read(self._desk.read)
+        await self._sending.run(now)
+        await self._gaps.fill(now)
         return 0.0 if moved else self._terms.poll_interval_s
 
     async def _advance(self, view: View, now: Situation) -> None:

@@ -43,9 +43,9 @@ class Sending:
                 sendable = _sendable(view)
                 ordered = _place(view)[1] >= 0
                 if not sendable:
-                    if ordered:
+                    if ordered and all(a.included_height is None for a in view.open):
                         break  # nothing of that account behind it is sent
-                    continue
+                    continue  # its lock is used: it stands before nobody
                 if not await self._send(sendable, now) and ordered:
                     break
                 if first or not ordered:

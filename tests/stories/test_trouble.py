@@ -321,3 +321,47 @@ async def test_a_reorganisation_under_a_void_and_a_payment(world: MakeWorld, mod
     await w.tick(4)
     assert sorted(str(w.state(one)) for one in orders) == ["CANCELLED", "REPORTED", "REPORTED"]
     await check(w)
+
+
+async def test_a_void_in_a_block_stands_before_nobody(world: MakeWorld) -> None:
+    w = await world(chain="replace_after_s = 600")
+    w.platform.before["withdraw/notify"].append(
+        refused("withdraw/notify", codes.FINANCE_NOTIFY_ERROR)
+    )
+    first = await w.order("1")
+    await w.until(lambda: any(a.included_height for a in w.view(first).attempts) if w.payout(first)
+                  else False)  # fmt: skip
+    assert not w.view(first).attempts[1].final
+    second = await w.order("1")
+    await w.tick(2, mine=False)
+    assert w.ledger.pending(), "sent at once, though the void is not final yet"
+    await w.until(w.ended(second))
+    await w.until(w.ended(first, state="CANCELLED"))
+    await w.tick(3)
+    await check(w)
+
+
+async def test_a_nonce_that_nobody_holds_is_used_up(world: MakeWorld) -> None:
+    """Three are built in one go; the first is taken away before its lock is committed."""
+    w = await world(chain="replace_after_s = 8")
+    orders = [await w.order("1") for _ in range(3)]
+    submit = w.store.submit
+    count = 0
+
+    def meddling(unit):  # type: ignore[no-untyped-def]
+        nonlocal count
+        count += "reserve" in str(getattr(unit, "func", ""))
+        if count == 1 and w.payout(orders[0]).held_reason is None:
+            w.hold(orders[0])
+        return submit(unit)
+
+    w.store.submit = meddling  # type: ignore[method-assign,assignment]
+    await w.until(lambda: all(w.state(one) == "CLAIMED" for one in orders[1:]), mine=False)
+    w.store.submit = submit  # type: ignore[method-assign]
+    assert not w.view(orders[0]).attempts
+    await w.until(w.ended(*orders[1:]), ticks=40)
+    w.release(orders[0])
+    await w.until(w.ended(*orders))
+    await w.tick(4)
+    w.recipients["gap"] = w.daemon.accounts.gas("ref").address
+    await check(w)
