@@ -116,7 +116,8 @@ class ChainInfo:
     confirmations: int  # default depth of a final block
     reorg_limit: int  # deepest reorganisation worth following by itself
     methods: tuple[Method, ...]
-    memos: bool = False  # whether a payment can carry a memo
+    memos: bool = False  # deposits and payments carry memos
+    pays_memos: bool = False  # a payment may carry one, although deposits are told without
     block_time_s: float = 10.0  # usual distance of blocks: scales health and alarms
     irreversible: bool = False  # finality also demands the chain's own final height
 

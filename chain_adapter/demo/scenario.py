@@ -358,7 +358,7 @@ class Scenario:
         if "refused claim" in specials:
             await self._refused_claim()
         for number in range(count - len(specials)):
-            has_memo = self.pure.info.memos and not number
+            has_memo = self.pure.info.pays_memos and not number
             kind = "with a memo" if has_memo else "plain"
             await self._order(kind, names[number % len(names)], "complete", has_memo=has_memo)
         for kind in specials:

@@ -187,7 +187,7 @@ class FirstPayments:
             amount=row.amount_told,
             memo=row.memo_told,
             decimals=desk.terms.assets[row.asset].decimals,
-            memos=desk.chain.info.memos,
+            memos=desk.chain.info.memos or desk.chain.info.pays_memos,
             parse_address=desk.chain.parse_address,
             address_key=desk.chain.address_key,
             recipients=await self._recipients(row),

@@ -126,8 +126,6 @@ class Builder:
             raise Rejected("the zero address belongs to nobody", for_good=True)
         if payment.amount is not None and payment.amount <= 0:
             raise Rejected(f"an amount of {payment.amount} pays nobody", for_good=True)
-        if payment.memo is not None and not self._settings.memo:
-            raise Rejected("this chain is configured without memos", for_good=True)
         token = self._assets.tokens.get(payment.asset)
         issued = self._assets.issued.get(payment.asset)
         if token is None and issued is None and payment.asset != self._assets.native:

@@ -90,6 +90,7 @@ class TronChain:
             reorg_limit=settings.reorg_limit,
             methods=(Method(WINDOW, frozenset(kinds)), Method(SOLID, frozenset(kinds))),
             memos=settings.memo,
+            pays_memos=True,
             block_time_s=settings.block_time_s,
             irreversible=True,
         )
@@ -207,9 +208,7 @@ class TronChain:
     async def _ask_head(self) -> tuple[Head | None, str]:
         """The head, or None and the text about a node that lags behind itself."""
         node = self._node
-        newest, solid = await together(
-            node.ask("wallet/getnowblock", {}, BlockHead), solid_height(node)
-        )
+        newest, solid = await together(node.newest(), solid_height(node))
         ref = self._ref(newest)
         if ref.height < self._head_height:
             # another block at that height is a reorganisation; the same, or one we cannot
@@ -251,7 +250,7 @@ class TronChain:
         await self.check()
         assert self._source is not None
         if self._head_height < 0:
-            newest = await node.ask("wallet/getnowblock", {}, BlockHead)
+            newest = await node.newest()
             self._remember(self._ref(newest))
         scan = Scan(self._source, after, last, watch, method or WINDOW, self._head_height)
         async for block in scan.blocks():
@@ -262,10 +261,10 @@ class TronChain:
         key = self.address_key(address)
         self._assets.key(asset)
         node = self._node
-        at = self._ref(await node.ask("wallet/getnowblock", {}, BlockHead))
+        at = self._ref(await node.newest())
         for _ in range(_TRIES):
             amount = await self._amount(key, asset)
-            then = self._ref(await node.ask("wallet/getnowblock", {}, BlockHead))
+            then = self._ref(await node.newest())
             if then == at:
                 break
             at = then  # a block came between: asked again, so that amount and block belong together

@@ -27,6 +27,7 @@ from plugins.tron.tests.parts import (
     sent,
     signed,
     stranger,
+    transfers,
     wallet,
     watching,
 )
@@ -90,7 +91,6 @@ async def test_there_is_nothing_to_replace(devnet: TronDevnet, chain: TronChain)
         (Payment("TRX", OURS, -1), True),
         (Payment("TRX", OURS, MOST + 1), True),
         (Payment("USDT", OURS, 1 << 256), True),
-        (Payment("TRX", OURS, 5, "1007"), True),
         (Payment("TRX", OURS[:-3], 5), True),
         (Payment("TRX", wallet(1).address, 5), True),
         (Payment("OTHER", OURS, 5), False),
@@ -103,6 +103,20 @@ async def test_what_can_never_be_paid(
     with pytest.raises(Rejected) as told:
         await chain.build(payer.intent(payment))
     assert told.value.for_good == for_good
+
+
+@pytest.mark.parametrize("asset", ["TRX", "USDT", "TEN"])
+async def test_a_payment_carries_its_memo_where_deposits_have_none(
+    devnet: TronDevnet, chain: TronChain, asset: str
+) -> None:
+    payer, payment = await funded(devnet), Payment(asset, OURS, 5, "1007")
+    start = (await chain.head()).ref
+    tx = await pay(chain, payer, payment)
+    await devnet.mine()
+    watch = watching(OURS, senders=[payer.address])
+    blocks = await read(chain, watch, after=start)
+    assert [(one.txid, one.moved) for one in sent(blocks)] == [(tx.txid, (payment,))]
+    assert [one.memo for one in transfers(blocks)] == [None]
 
 
 async def test_a_contract_takes_tokens_and_no_trx(devnet: TronDevnet, chain: TronChain) -> None:
