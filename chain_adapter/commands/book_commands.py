@@ -10,6 +10,7 @@ from chain_adapter.commands.options import (
     FROM,
     JSON,
     ONE_CHAIN,
+    REASON,
     TO,
     Command,
     option,
@@ -39,6 +40,13 @@ BOOKS: tuple[Command, ...] = (
         "rescan --config adapter.toml --chain main --from 100 --to 200",
         (CONFIG, CHAIN, FROM, TO, option("--asset", metavar="A", help="this asset only"), JSON),
         "recovering:rescan",
+    ),
+    Command(
+        ("deposits", "tell"),
+        "tell credited deposits again, at today's depth; the platform credits each once",
+        'deposits tell --config adapter.toml --chain main --from 100 --to 200 --reason "depth"',
+        (CONFIG, CHAIN, FROM, TO, REASON, JSON),
+        "telling:tell",
     ),
     Command(
         ("import", "deposits"),

@@ -37,7 +37,7 @@ def credits(tx: Tx) -> Finding:
     found = Finding("credits")
     found.looked_at = int(tx.value(select(func.count()).select_from(DEPOSITS)) or 0)
     item = OUTBOX.c.dedupe_key == literal("deposit:").concat(DEPOSITS.c.request_id)
-    done = and_(item, OUTBOX.c.state == "acknowledged", OUTBOX.c.acknowledged_confirm >= 0)
+    done = and_(item, OUTBOX.c.acknowledged_at.is_not(None))
     met = DEPOSITS.c.height >= 0  # an imported one that no block of ours has shown yet has none
     rules: list[tuple[str, ColumnElement[bool]]] = [
         (
