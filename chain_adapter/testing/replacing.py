@@ -182,7 +182,7 @@ async def what_can_never_be_paid_is_refused_for_good(bench: Bench) -> None:
     sender, to = await bench.funded(), bench.actor()
     good = bench.payment(to.address)
     wrong: dict[str, Payment] = {"a text that is no address": replace(good, to=to.address[:-3])}
-    if not bench.info.memos:
+    if not bench.info.memos and not bench.info.pays_memos:
         wrong["a memo where there are none"] = replace(good, memo="7")
     revert = getattr(bench.devnet, "revert", None)
     if revert is not None:
