@@ -304,8 +304,16 @@ COMMANDS: tuple[Command, ...] = (
         ("probe",),
         "ask a platform's test environment how it decides what its documents leave open",
         "probe --config adapter.toml",
-        (CONFIG, JSON),
-        None,
+        (
+            CONFIG,
+            JSON,
+            ONE_CHAIN,
+            option("--yes", action="store_true", help="do not ask: it changes the environment"),
+            option("--deepest", type=whole(1), metavar="N", help="last depth tried (default 64)"),
+            option("--register-limit", action="store_true", help="fill the pool to find its limit"),
+            option("--write", type=Path, metavar="FILE", help="answers and settings, as TOML"),
+        ),
+        "probing:probe",
     ),
     Command(
         ("plugins", "list"),
