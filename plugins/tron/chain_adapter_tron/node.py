@@ -18,7 +18,7 @@ import msgspec
 
 from chain_adapter.chain import Gate, Unavailable
 from chain_adapter_tron.settings import Settings
-from chain_adapter_tron.wire import Fault
+from chain_adapter_tron.wire import BlockHead, Fault
 
 T = TypeVar("T")
 
@@ -91,6 +91,12 @@ class Node:
             raise Unavailable(
                 f"{self.name}: {path}: no whole JSON ({error}); it begins {raw[:60]!r}"
             ) from None
+
+    async def newest(self, interface: str = "wallet") -> BlockHead:
+        """The newest block of an interface, or one without an id where it tells none."""
+        if not self._settings.brief_heads:
+            return await self.ask(f"{interface}/getnowblock", {}, BlockHead)
+        return await self.ask(f"{interface}/getblock", {"detail": False}, BlockHead)
 
     def _fault(self, path: str, raw: bytes) -> None:
         try:

@@ -94,8 +94,8 @@ class Prover:
 
     async def _ends(self) -> tuple[BlockRef, BlockRef]:
         head, solid = await together(
-            self._node.ask("wallet/getnowblock", {}, BlockHead),
-            self._node.ask("walletsolidity/getnowblock", {}, BlockHead),
+            self._node.newest(),
+            self._node.newest("walletsolidity"),
         )
         return _ref(head), _ref(solid)
 

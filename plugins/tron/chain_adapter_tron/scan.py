@@ -172,7 +172,7 @@ class Scan:
 
 async def solid_height(node: Node) -> int:
     """Height of the newest solidified block. Raises `Unavailable`."""
-    head = await node.ask("walletsolidity/getnowblock", {}, BlockHead)
+    head = await node.newest("walletsolidity")
     if not head.blockID:
         raise Unavailable(f"{node.name} tells no solidified block")
     return head.block_header.raw_data.number

@@ -75,8 +75,15 @@ class Settings:
     requests: int = field(default=16, metadata=_doc("most requests in flight"))
     timeout_s: float = field(default=30.0, metadata=_doc("longest wait for one request"))
     answer_limit_mib: int = field(default=256, metadata=_doc("largest answer that is read"))
+    brief_heads: bool = field(
+        default=False,
+        metadata=_doc(
+            "ask for the newest block without its transactions (getblock, of newer nodes): spares "
+            "most of the traffic while nothing happens, worth it on a hosted node"
+        ),
+    )
     head_poll_s: float = field(
-        default=0.5, metadata=_doc("pause between two questions for the newest block")
+        default=1.0, metadata=_doc("pause between two questions for the newest block")
     )
     expiration_s: int = field(
         default=600,

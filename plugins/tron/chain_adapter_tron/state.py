@@ -15,7 +15,6 @@ from chain_adapter_tron.node import Node, NoSuchCall, together
 from chain_adapter_tron.proof import balance_body, balance_in
 from chain_adapter_tron.wire import (
     Account,
-    BlockHead,
     ChainParameters,
     DryRun,
     Energy,
@@ -67,8 +66,8 @@ class Eyes:
     ) -> State:
         """`contract` (40 hex digits) or `number` name the token that is paid; neither: TRX."""
         head, solid, account, resource, recipient, prices, token = await together(
-            self._node.ask("wallet/getnowblock", {}, BlockHead),
-            self._node.ask("walletsolidity/getnowblock", {}, BlockHead),
+            self._node.newest(),
+            self._node.newest("walletsolidity"),
             self.account(sender),
             self._node.ask("wallet/getaccountresource", _named(sender), Resource),
             self.account(to),

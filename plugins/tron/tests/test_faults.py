@@ -191,6 +191,17 @@ async def test_a_head_goes_back_when_the_chain_does(devnet: TronDevnet, chain: T
     assert after.ref.height == before.ref.height and after.ref.hash != before.ref.hash
 
 
+async def test_heads_without_their_transactions(
+    devnet: TronDevnet, relay: Relay, opener: Opener
+) -> None:
+    chain = opener(relay.url, devnet.assets, brief_heads=True)
+    await paid(devnet)
+    head = await chain.head()
+    assert head == await opener(devnet.url, devnet.assets).head()
+    assert len(shown(await read(chain, watching(OURS)))) == 2
+    assert relay.count(NOW) == relay.count(SOLID) == 0
+
+
 async def test_a_head_waits_for_news(devnet: TronDevnet, chain: TronChain) -> None:
     before = await chain.head()
     waiting = asyncio.create_task(chain.head(Head(before.ref, before.final_height)))
