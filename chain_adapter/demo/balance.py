@@ -16,6 +16,8 @@ from chain_adapter.demo.truth import Verdict
 if TYPE_CHECKING:
     from chain_adapter.demo.merchant import MerchantRound
 
+DOWN_S = 4 * 3600  # virtual
+
 Sums = Counter[tuple[str, str]]  # (uid, symbol) -> base units
 
 
@@ -57,6 +59,9 @@ class Told:
             and self.deposits_booked == self.deposits_made
             and self.tries_until_told == FAILURES + 1
             and self.caught_up == self.given_up > 0
+            and self.down_virtual_s >= DOWN_S
+            and self.inside > 0
+            and self.refused > 0
         )
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from chain_adapter import money
 from chain_adapter.demo import report
-from chain_adapter.demo.balance import Told, compare_merchant, merchant_json, merchant_text
+from chain_adapter.demo.balance import DOWN_S, Told, compare_merchant, merchant_json, merchant_text
 from chain_adapter.demo.parts import wait_until
 from chain_adapter.demo.scenario import BLOCK_S, Deposit, Scenario, Withdrawal
 from chain_adapter.demo.shop import FAILURES, BadLine, Shop
@@ -30,7 +30,6 @@ DEPOSITS = 8
 WITHDRAWALS = 7
 LATE_DEPOSITS = 2  # while the merchant is down
 SPECIAL_WITHDRAWALS = 3  # refused, inside, while the merchant is down
-DOWN_S = 4 * 3600  # virtual
 SPEED = 2400.0  # of the callback schedule while the merchant is down
 LIMIT_S = 240.0
 CALL_LIMIT_S = 30.0  # of one callback: a loaded machine is slow, not silent
