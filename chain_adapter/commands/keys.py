@@ -153,6 +153,7 @@ def _read_back(words: list[str], screen: IO[str], keyboard: IO[str]) -> None:
     left = sorted(rng.sample(range(len(words)), ASKED_BACK))
     while left:
         screen.write(f"Read it back from the card: word {left[0] + 1}? ")
+        screen.flush()
         line = keyboard.readline()
         if not line:
             return
