@@ -23,6 +23,10 @@ SPELLED_MOST = 5_000
 """Up to so many signing addresses are handed to the plugin as plain text."""
 
 
+GROUP_S, GROUP_MOST = 0.5, 1024
+"""While catching up, blocks of so many seconds make one commit, and at most about so many."""
+
+
 class Reader(Protocol):
     """What reading needs of a chain; the guard is one."""
 
@@ -112,24 +116,30 @@ def _senders(tx: Tx, chain: str, loaded: addresses.Loaded, reader: Reader) -> Co
 
 
 async def in_batches(
-    items: AsyncIterator[Block], write: Callable[[list[Block]], Awaitable[None]], most: int
+    items: AsyncIterator[Block], write: Callable[[list[Block]], Awaitable[None]], least: int
 ) -> None:
     """Hand blocks on in batches; the next one is read while the last is written.
 
-    What was read before the chain raised an error is written all the same, then it is raised.
+    A batch holds at least so many blocks, and what comes within `GROUP_S` of the last one, for a
+    commit costs the same for few as for many. What was read before the chain raised an error is
+    written all the same, then it is raised.
     """
     batch: list[Block] = []
     writing: asyncio.Task[None] | None = None
     trouble: ChainError | None = None
+    clock = asyncio.get_running_loop().time
+    handed_at = clock()
     try:
         async with aclosing(items) as found:  # type: ignore[type-var]
             async for block in found:
                 batch.append(block)
-                if len(batch) == most:
-                    if writing is not None:
-                        await writing
-                    writing = asyncio.ensure_future(write(batch))
-                    batch = []
+                count = len(batch)
+                if count % least or (count < GROUP_MOST and clock() - handed_at < GROUP_S):
+                    continue
+                if writing is not None:
+                    await writing
+                writing = asyncio.ensure_future(write(batch))
+                batch, handed_at = [], clock()
     except ChainError as error:
         trouble = error
     except BaseException:

@@ -18,6 +18,7 @@ from chain_adapter_evm.codec import parse_address, quantity, spell
 from chain_adapter_evm.wire import Tx
 
 KEY_BYTES = 20
+_ADDRESS_CHARS = 2 + 2 * KEY_BYTES
 _SENDER = attrgetter("sender")
 _SET_LIMIT = 200_000  # of senders that are spelled ahead; above, each address met is spelled
 
@@ -126,7 +127,7 @@ class Senders:
         spelled = self._spelled
         if spelled is None:
             known = [tx for tx in txs if tx.sender is not None]
-            joined = join_keys(where, "".join([(tx.sender or "")[2:] for tx in known]), len(known))
+            joined = join_addresses(where, [tx.sender or "" for tx in known])
             keys = list(_unpacker(len(known))(joined))
             if self._hits is not None:
                 return [known[index] for index in self._hits(keys)]
@@ -145,6 +146,15 @@ def join_keys(where: str, digits: str | bytes, count: int) -> bytes:
     if len(joined) != count * KEY_BYTES:
         raise Unavailable(f"{where}: an address is not 40 hex digits")
     return joined
+
+
+def join_addresses(where: str, addresses: Sequence[str]) -> bytes:
+    """Addresses as nodes spell them, as bytes; `Unavailable` if one is none."""
+    text = "".join(addresses)
+    count = len(addresses)
+    if set(map(len, addresses)) - {_ADDRESS_CHARS} or text.count("0x") != count:
+        raise Unavailable(f"{where}: an address is not 0x and 40 hex digits")
+    return join_keys(where, text.replace("0x", ""), count)
 
 
 def key_at(joined: bytes, index: int) -> bytes:

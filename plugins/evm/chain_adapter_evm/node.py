@@ -19,10 +19,12 @@ import aiohttp
 import msgspec
 
 from chain_adapter.chain import Gate, Unavailable
+from chain_adapter_evm.line import Broken, Lines, NotPlain, TooLarge
 from chain_adapter_evm.settings import Settings
 from chain_adapter_evm.wire import LONE, RAWS, Answer, Fault
 
 T = TypeVar("T")
+Body = bytes | memoryview
 Decoder = msgspec.json.Decoder
 
 _METHOD_MISSING = -32601
@@ -105,12 +107,18 @@ class Node:
         self._ids = itertools.count(1)
         self._session: aiohttp.ClientSession | None = None
         self._headers = {"Content-Type": "application/json"}
+        self._lines: Lines | None = None
+        self._head = b""  # of a request by a bare line; empty: only the whole client will do
         if is_near(endpoint):
             self._headers["Accept-Encoding"] = "identity"
+            self._head = _bare_head(endpoint)
 
     async def close(self) -> None:
         """Give back the connections."""
         session, self._session = self._session, None
+        lines, self._lines = self._lines, None
+        if lines is not None:
+            lines.close()
         if session is not None:
             await session.close()
 
@@ -167,7 +175,7 @@ class Node:
                 return None
             raise self._refused(method, status, raw)
         if single:
-            raw = b"[" + raw + b"]"
+            raw = b"[" + bytes(raw) + b"]"
         try:
             answers = decoder.decode(raw)
         except _UNREADABLE as error:
@@ -197,9 +205,10 @@ class Node:
         ]
 
     def _undecodable(
-        self, method: str, raw: bytes, single: bool, error: Exception
+        self, method: str, raw: Body, single: bool, error: Exception
     ) -> list[T | NodeError | None] | None:
         """A lone error object in answer to a batch, another shape, or no JSON at all."""
+        raw = bytes(raw)
         try:
             fault = LONE.decode(raw[1:-1] if single else raw).error
         except _UNREADABLE:
@@ -221,7 +230,7 @@ class Node:
         if throttled and "batch" not in text:
             raise NodeError(self.name, method, fault)
 
-    def _refused(self, method: str, status: int, raw: bytes) -> Unavailable:
+    def _refused(self, method: str, status: int, raw: Body) -> Unavailable:
         try:
             fault = LONE.decode(raw).error
         except _UNREADABLE:
@@ -233,7 +242,46 @@ class Node:
         )
         return Unavailable(f"{self.name}: {method}: HTTP {status}{why}")
 
-    async def _post(self, method: str, body: bytes) -> tuple[int, bytes]:
+    async def _post(self, method: str, body: bytes) -> tuple[int, Body]:
+        """One HTTP request: by a bare line where that will do, else by the whole client."""
+        try:
+            async with self._gate(method):
+                if self._head:
+                    try:
+                        return await self._by_line(body)
+                    except NotPlain:
+                        self._head = (
+                            b""  # from now on; what was asked changes nothing when repeated
+                        )
+                return await self._by_client(method, body)
+        except TimeoutError:
+            raise Unavailable(
+                f"{self.name}: {method}: no answer in {self._timeout.total:g} s"
+            ) from None
+        except TooLarge:
+            raise Unavailable(f"{self.name}: {method}: an answer above the limit") from None
+        except (Broken, aiohttp.ClientPayloadError):
+            raise Unavailable(f"{self.name}: {method}: the answer broke off") from None
+        except aiohttp.ClientConnectorError as error:
+            raise Unavailable(f"{self.name}: no connection: {_reason(error.os_error)}") from None
+        except ConnectionError as error:
+            raise Unavailable(f"{self.name}: no connection: {_reason(error)}") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            # the text of these may hold the whole address
+            raise Unavailable(f"{self.name}: {method}: {type(error).__name__}") from None
+
+    async def _by_line(self, body: bytes) -> tuple[int, Body]:
+        if self._lines is None:
+            parts = urlsplit(self._endpoint)
+            self._lines = Lines(
+                parts.hostname or "", parts.port or 80, most=self._connections, limit=self._limit
+            )
+        async with asyncio.timeout(self._timeout.total):
+            reply = await self._lines.post(self._head % len(body) + body)
+        self._note_wait(reply.waited_s)
+        return reply.status, reply.body
+
+    async def _by_client(self, method: str, body: bytes) -> tuple[int, Body]:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=60),
@@ -241,32 +289,18 @@ class Node:
                 headers=self._headers,
                 read_bufsize=1 << 20,
             )
-        try:
-            async with self._gate(method):
-                sent_at = time.perf_counter()
-                async with self._session.post(
-                    self._endpoint, data=body, allow_redirects=False
-                ) as response:
-                    waited = time.perf_counter() - sent_at
-                    # decays slowly, so that one lucky answer does not shrink the window for ever
-                    self.rtt_s = min(waited, self.rtt_s * 1.05) if self.rtt_s else waited
-                    if (response.content_length or 0) > self._limit:
-                        raise Unavailable(f"{self.name}: {method}: an answer above the limit")
-                    return response.status, await self._read(method, response)
-        except TimeoutError:
-            raise Unavailable(
-                f"{self.name}: {method}: no answer in {self._timeout.total:g} s"
-            ) from None
-        except aiohttp.ClientPayloadError:
-            raise Unavailable(f"{self.name}: {method}: the answer broke off") from None
-        except aiohttp.ClientConnectorError as error:
-            reason = error.os_error.strerror or type(error.os_error).__name__
-            raise Unavailable(f"{self.name}: no connection: {reason}") from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            # the text of these may hold the whole address
-            raise Unavailable(f"{self.name}: {method}: {type(error).__name__}") from None
+        sent_at = time.perf_counter()
+        async with self._session.post(self._endpoint, data=body, allow_redirects=False) as response:
+            self._note_wait(time.perf_counter() - sent_at)
+            if (response.content_length or 0) > self._limit:
+                raise TooLarge
+            return response.status, await self._read(response)
 
-    async def _read(self, method: str, response: aiohttp.ClientResponse) -> bytes:
+    def _note_wait(self, waited_s: float) -> None:
+        # decays slowly, so that one lucky answer does not shrink the window for ever
+        self.rtt_s = min(waited_s, self.rtt_s * 1.05) if self.rtt_s else waited_s
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         if response.content_length is not None:
             return await response.read()
         parts: list[bytes] = []
@@ -275,8 +309,26 @@ class Node:
             parts.append(part)
             size += len(part)
             if size > self._limit:
-                raise Unavailable(f"{self.name}: {method}: an answer above the limit")
+                raise TooLarge
         return b"".join(parts)
+
+
+def _bare_head(endpoint: str) -> bytes:
+    """Head of a request to a plain endpoint, with a place for the length; empty for another."""
+    parts = urlsplit(endpoint)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    if parts.scheme != "http" or parts.username or parts.password or "%" in target:
+        return b""
+    if not (target + parts.netloc).isascii() or any(one.isspace() for one in target):
+        return b""
+    return (
+        f"POST {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n"
+        "Accept: */*\r\nAccept-Encoding: identity\r\nContent-Length: %d\r\n\r\n"
+    ).encode()
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or type(error).__name__
 
 
 async def together(*tasks: Any) -> list[Any]:

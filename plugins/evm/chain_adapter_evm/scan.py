@@ -9,15 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import time
+from bisect import bisect_right
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from chain_adapter.chain import Block, BlockRef, NotOnChain, Unavailable
 from chain_adapter_evm import proof, trace
 from chain_adapter_evm.codec import ZERO_ADDRESS, created_address
 from chain_adapter_evm.logs import check_logs, moves_of
-from chain_adapter_evm.match import Assets, Recipients, Senders, join_keys, key_at, key_of, number
+from chain_adapter_evm.match import (
+    Assets,
+    Recipients,
+    Senders,
+    join_addresses,
+    key_at,
+    key_of,
+    number,
+)
 from chain_adapter_evm.node import Node, NodeError, together
 from chain_adapter_evm.outcome import Draft, finish
 from chain_adapter_evm.settings import Settings
@@ -146,14 +156,17 @@ class Scan:
     async def _part(self, first: int, last: int) -> Part:
         params = [[hex(height), True] for height in range(first, last + 1)]
         answers = await self._node.batch("eth_getBlockByNumber", params, BLOCKS)
-        drafts: list[Draft] = []
+        opened: list[tuple[Draft, list[Tx]]] = []
         trouble: Exception | None = None
         for height, answer in enumerate(answers, first):
             if isinstance(answer, NodeError) or answer is None:
                 trouble = answer or Unavailable(f"{self._where} lacks block {height}")
                 break
-            drafts.append(self._open(height, answer))
-        del answers
+            opened.append((self._open(height, answer), answer.transactions))
+        if self._assets.native is not None:
+            self._take_natives(opened)
+        drafts = [draft for draft, _ in opened]
+        del answers, opened
         if drafts:
             await self._events(drafts)
             await self._evidence(drafts)
@@ -179,26 +192,32 @@ class Scan:
         )
         if not txs:
             return draft
-        if self._assets.native is not None:
-            digits = [
-                tx.to[2:] if tx.to is not None else self._created(tx)
-                for tx in txs
-                if tx.value != "0x0"
-            ]
-            joined = join_keys(self._where, "".join(digits), len(digits))
-            hits = self._to.among(joined)
-            if hits:
-                paying = [tx for tx in txs if tx.value != "0x0"]
-                draft.natives = [(paying[index], key_at(joined, index)) for index in hits]
         draft.sent = self._senders.among(self._where, txs)
         return draft
 
+    def _take_natives(self, opened: Sequence[tuple[Draft, list[Tx]]]) -> None:
+        """Transactions that may pay us, found among those of all blocks at once."""
+        paying: list[Tx] = []
+        ends: list[int] = []
+        for _, txs in opened:
+            paying += [tx for tx in txs if tx.value != "0x0"]
+            ends.append(len(paying))
+        recipients = [tx.to for tx in paying]
+        texts = [
+            self._created(tx) if to is None else to
+            for tx, to in zip(paying, recipients, strict=True)
+        ] if None in recipients else cast(list[str], recipients)  # fmt: skip
+        joined = join_addresses(self._where, texts)
+        for index in self._to.among(joined):
+            draft, _ = opened[bisect_right(ends, index)]
+            draft.natives.append((paying[index], key_at(joined, index)))
+
     def _created(self, tx: Tx) -> str:
-        """Hex digits of the address of the contract that a transaction creates."""
+        """The address of the contract that a transaction creates, as a node spells it."""
         if tx.sender is None:
-            return ZERO_ADDRESS.hex()
+            return "0x" + ZERO_ADDRESS.hex()
         sender = key_of(self._where, tx.sender)
-        return created_address(sender, number(self._where, tx.nonce)).hex()
+        return "0x" + created_address(sender, number(self._where, tx.nonce)).hex()
 
     # --- logs and calls -------------------------------------------------------------------------
 
@@ -268,8 +287,7 @@ class Scan:
             draft.internal = calls is not None
             if calls is None or not calls.calls or self._assets.native is None:
                 continue
-            digits = [call.to[2:] for call in calls.calls]
-            joined = join_keys(self._where, "".join(digits), len(digits))
+            joined = join_addresses(self._where, [call.to for call in calls.calls])
             found = [
                 (calls.calls[index], key_at(joined, index)) for index in self._to.among(joined)
             ]

@@ -45,8 +45,8 @@ class Tx(Struct, gc=False, rename={"sender": "from"}):
 
     hash: str
     value: str = "0x0"
-    to: Address | None = None
-    sender: Address | None = None
+    to: str | None = None
+    sender: str | None = None
     nonce: str = "0x0"
 
 
@@ -74,7 +74,7 @@ class FullBlock(Struct, gc=False):
 class Log(Struct, gc=False):
     """One event. `logIndex` counts through the block; `topics` is a list of texts, left as JSON."""
 
-    address: Address
+    address: str
     topics: msgspec.Raw
     data: str
     blockHash: str
