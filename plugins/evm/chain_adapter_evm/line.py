@@ -231,7 +231,7 @@ class Line(asyncio.BufferedProtocol):
             if not size:
                 if self._filled < data + 2:
                     return
-                if memoryview(buffer)[data : data + 2] != b"\r\n":
+                if buffer[data : data + 2] != b"\r\n":
                     raise NotPlain("trailers")
                 self._done(self._body_at, self._end, data + 2)
                 return
