@@ -44,6 +44,8 @@ def scan(args: Namespace) -> int:
 
 
 def demo(args: Namespace) -> int:
+    if args.endpoint is not None or args.funded_key_file is not None:
+        return _own_node(args)
     if args.merchant:
         from chain_adapter.demo import merchant
 
@@ -51,6 +53,20 @@ def demo(args: Namespace) -> int:
     from chain_adapter.demo import run as playing
 
     return playing.main(args.chain, args.deposits, args.withdrawals, as_json=args.json)
+
+
+def _own_node(args: Namespace) -> int:
+    """The demo on the visitor's own node."""
+    from chain_adapter.demo import own_node
+
+    if args.endpoint is None or args.funded_key_file is None:
+        raise ConfigError("--endpoint and --funded-key-file belong together")
+    if args.merchant or args.naive:
+        raise ConfigError("--merchant and --naive are shown on local parts only")
+    return own_node.main(
+        args.chain, args.endpoint, args.funded_key_file, args.deposits, args.withdrawals,
+        yes=args.yes, as_json=args.json,
+    )  # fmt: skip
 
 
 def sandbox(args: Namespace) -> int:

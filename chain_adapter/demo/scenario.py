@@ -220,7 +220,7 @@ class Scenario:
         config: ChainConfig = load(self.config_file).chain(CHAIN)
         self.pure = pure_chain(config)
         plugin, settings = plugin_of(config)
-        self.reader = plugin.open(settings, config.plugin_assets(), config.endpoints[0], _gate)
+        self.reader = plugin.open(settings, config.plugin_assets(), config.endpoints[0], gate)
         self.stack.push_async_callback(self.reader.close)
 
     async def _fund(self) -> None:
@@ -492,7 +492,7 @@ class Scenario:
 
 
 @asynccontextmanager
-async def _gate(method: str) -> AsyncIterator[None]:
+async def gate(method: str) -> AsyncIterator[None]:
     del method
     yield
 
