@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from chain_adapter.sandbox.identity import open_identity
+from chain_adapter.store import schema
 from tests.keys.operators import Operators
-from tests.shell.conftest import Answer, Shell
+from tests.shell.conftest import Answer, Shell, address
 
 POLICY = """
 version = 1
@@ -91,3 +92,15 @@ class Desk:
         answer = self.act(*words, "--json")
         assert answer.status == 0, answer.err
         return answer.document
+
+
+def judged(desk: Desk, trans_id: str, amount: str = "5") -> int:
+    """An order that the payer has screened."""
+    one = desk.shell.order(trans_id, amount)
+    units = str(int(float(amount) * 10**9))
+    desk.shell.set(schema.payouts, one, to=address(1), amount=units)
+    return one
+
+
+def payout(desk: Desk, one: int) -> Any:
+    return desk.shell.rows("payouts", "show", str(one))
