@@ -6,7 +6,7 @@ PYTHON := .venv/bin/python
 PYTEST_ARGS ?= -n 2 --dist loadfile
 CODE := chain_adapter $(wildcard plugins/*/chain_adapter_*)
 
-.PHONY: help setup demo drill test lint format bench lock container clean
+.PHONY: help setup demo flips drill test lint format bench lock container clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ setup: ## everything from the lock files into .venv and node_modules; nothing to
 
 demo: setup ## the whole loop on local parts: node, platform, daemon; ends with the comparing table
 	@.venv/bin/chain-adapter demo
+
+flips: setup ## a small round once for each assumption about the platform turned round (10 minutes)
+	@$(PYTHON) scripts/flips.py
 
 drill: setup ## the database is lost twice while money moves, and brought back; 0 lost, 0 doubled
 	@$(PYTHON) scripts/drill.py
