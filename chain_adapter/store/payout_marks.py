@@ -81,3 +81,19 @@ def operator_refuse(tx: Tx, row: Row[Any], who: str, reason: str) -> str:
             outbox.close_as(tx, item.id, "refused")
         return "its locks are voided, then it goes back to its user"
     raise StateConflict(f"payout {row.id} is {state}: it cannot be refused any more")
+
+
+def waits(tx: Tx, row: Row[Any], reason: str) -> None:
+    """Remember why nothing happens yet, for `why` and the lists."""
+    if row.reason != reason:
+        tx.run(update(PAYOUTS).where(PAYOUTS.c.id == row.id).values(reason=reason))
+        record(tx, row.chain, "waits", subject(row), why=reason)
+
+
+def waits_no_more(tx: Tx, row: Row[Any]) -> None:
+    """Forget why nothing happened, unless there is another reason by now."""
+    tx.run(
+        update(PAYOUTS)
+        .where(PAYOUTS.c.id == row.id, PAYOUTS.c.reason == row.reason)
+        .values(reason=None)
+    )

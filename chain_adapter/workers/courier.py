@@ -30,7 +30,7 @@ from chain_adapter.platform_api.messages import (
     TransId,
     WithdrawalNotice,
 )
-from chain_adapter.store import outbox, payout_marks, payouts, schema
+from chain_adapter.store import outbox, payout_marks, payouts, payouts_end, schema
 from chain_adapter.store.alarms import close_alarm, raise_alarm
 from chain_adapter.store.events import move_deposit, move_payout
 from chain_adapter.store.store import Store, Tx
@@ -209,7 +209,7 @@ class Courier:
             elif kind == "payout" and done:
                 row = payouts.get(tx, int(number))
                 if row.final_txid == json.loads(item.body)["txid"]:
-                    payouts.reported(tx, row.id)
+                    payouts_end.reported(tx, row.id)
             close_alarm(tx, "platform_unreachable", "platform")
 
         await self._store.write(unit)

@@ -200,7 +200,7 @@ class Desk:
             return
 
         def unit(tx: Tx) -> None:
-            payouts.waits(tx, payouts.get(tx, row.id), reason)
+            payout_marks.waits(tx, payouts.get(tx, row.id), reason)
             self._alarm(tx, row, reason, code)
 
         await self.store.write(unit)
@@ -229,7 +229,7 @@ class Desk:
 def end_waits(tx: Tx, row: Row[Any]) -> None:
     """Nothing keeps it back any more."""
     if row.reason is not None and (row.reason.startswith("waits for ") or " waits: " in row.reason):
-        payouts.waits_no_more(tx, row)
+        payout_marks.waits_no_more(tx, row)
     for code in payouts.WAITING:
         close_alarm(tx, code, payouts.subject(row), row.chain)
     close_alarm(tx, WAITS["switch"], SIGNER)

@@ -21,7 +21,7 @@ from chain_adapter.core.payouts import Recipients, Refused, screen
 from chain_adapter.core.states import Kind, Payout, Purpose
 from chain_adapter.core.treasury import worth_collecting
 from chain_adapter.errors import StateConflict
-from chain_adapter.store import addresses, payouts, treasury
+from chain_adapter.store import addresses, payout_marks, payouts, payouts_end, treasury
 from chain_adapter.store.payouts import View
 from chain_adapter.store.store import Tx
 from chain_adapter.workers.desk import Desk, Situation, end_waits
@@ -209,7 +209,7 @@ class FirstPayments:
 
         def unit(tx: Tx) -> None:
             payouts.refuse(tx, payouts.get(tx, row.id), reason)
-            payouts.put_fee_notes(tx, row, notes, desk.depth(row))
+            payouts_end.put_fee_notes(tx, row, notes, desk.depth(row))
 
         await desk.store.write(unit)
         desk.on_outbox()
@@ -298,7 +298,7 @@ class FirstPayments:
             asset=fee.asset, symbol=fee.symbol, decimals=fee.decimals, sender=gas.address,
             account=gas.account, idx=gas.index, to=sweep.sender, amount=short_by,
         )  # fmt: skip
-        payouts.waits(tx, payouts.get(tx, sweep.id), "its gas top-up is under way")
+        payout_marks.waits(tx, payouts.get(tx, sweep.id), "its gas top-up is under way")
 
     async def _check_funds(self, built: Built, now: Situation, before: Sequence[Built]) -> None:
         """Raise `InsufficientFunds` unless the balance covers this and what is under way."""

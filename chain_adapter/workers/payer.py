@@ -14,7 +14,7 @@ from functools import partial
 from chain_adapter.chain import Chain
 from chain_adapter.core.states import Kind, Payout, Purpose
 from chain_adapter.errors import StateConflict
-from chain_adapter.store import payout_marks, payouts, treasury
+from chain_adapter.store import payout_marks, payouts, payouts_end, treasury
 from chain_adapter.store.alarms import raise_alarm
 from chain_adapter.store.events import move_payout
 from chain_adapter.store.payouts import View
@@ -95,7 +95,7 @@ class Payer:
         if not view.open:
             await desk.attempts.tell_ends(view, now.settled_height)
             why = "nothing that pays was signed"
-            await self._store.write(lambda tx: payouts.requeue(tx, row.id, why))
+            await self._store.write(lambda tx: payouts_end.requeue(tx, row.id, why))
             return
         if not desk.may_sign(row, now):
             return
@@ -132,7 +132,7 @@ class Payer:
                 await desk.hold(row, "claimed, voided, and its new claim was refused", None)
             return
         notes = desk.attempts.fee_notes(view)
-        await self._store.write(lambda tx: payouts.give_up(tx, row.id, notes, desk.depth(row)))
+        await self._store.write(lambda tx: payouts_end.give_up(tx, row.id, notes, desk.depth(row)))
         desk.on_outbox()
 
     async def _ensure_void(self, view: View, now: Situation) -> None:
@@ -163,12 +163,12 @@ class Payer:
 
     async def _finish(self, view: View, now: Situation) -> None:
         desk, row = self._desk, view.row
-        fee = self._terms.fee.told(payouts.included_fee(view))
+        fee = self._terms.fee.told(payouts_end.included_fee(view))
         body = {**desk.attempts.notice(row, ""), "fee": fee}
         if row.amount is None:
             body["amount"] = await self._amount_moved(view)
         await desk.attempts.tell_ends(view, now.settled_height)
-        await self._store.write(lambda tx: payouts.finish(tx, row.id, body, desk.depth(row)))
+        await self._store.write(lambda tx: payouts_end.finish(tx, row.id, body, desk.depth(row)))
         desk.on_outbox()
 
     async def _amount_moved(self, view: View) -> str:
@@ -191,4 +191,4 @@ def _another_or_hold(tx: Tx, view: View) -> None:
     if failed > 1 and row.kind == Kind.WITHDRAWAL:
         payout_marks.hold(tx, row, "adapter", "it failed on chain twice")
         return
-    payouts.requeue(tx, row.id, "every attempt is dead: one new attempt")
+    payouts_end.requeue(tx, row.id, "every attempt is dead: one new attempt")

@@ -28,6 +28,7 @@ from typing import Any
 import aiohttp
 
 from chain_adapter import money
+from chain_adapter.clock import SystemClock
 from chain_adapter.demo.parts import Control, Process, command
 from chain_adapter.errors import AdapterError
 
@@ -101,6 +102,7 @@ class Soak:
         self.control: Control
         self.daemon: Process
         self.begun = time.monotonic()
+        self.clock = SystemClock()  # the pace of users and kills
 
     def say(self, **more: Any) -> None:
         seconds = round(time.monotonic() - self.begun, 1)
@@ -190,7 +192,7 @@ collect = false
                 await self._deposit(symbol, units)
             elif self.counts["asked"] - self.counts["ended"] < MOST_OPEN:
                 await self._order(symbol, units)
-            await asyncio.sleep(self.random.uniform(0.05, 0.6))
+            await self.clock.sleep(self.random.uniform(0.05, 0.6))
 
     async def _deposit(self, symbol: str, units: int) -> None:
         try:
@@ -213,7 +215,7 @@ collect = false
     async def kills(self, every_s: float) -> None:
         """SIGKILL and start again, for ever."""
         while True:
-            await asyncio.sleep(self.random.uniform(0.3, 1.7) * every_s)
+            await self.clock.sleep(self.random.uniform(0.3, 1.7) * every_s)
             await self.daemon.kill()
             self.counts["kills"] += 1
             await self.daemon.start()
@@ -221,7 +223,7 @@ collect = false
     async def watches(self) -> None:
         """Counts as a line now and then; for ever."""
         while True:
-            await asyncio.sleep(5)
+            await self.clock.sleep(5)
             await self._count()
             self.say()
 
@@ -258,7 +260,7 @@ collect = false
             await self.daemon.start()
         limit = time.monotonic() + REST_LIMIT_S
         while not await self._count() and time.monotonic() < limit:
-            await asyncio.sleep(0.5)
+            await self.clock.sleep(0.5)
 
     async def verdict(self) -> list[str]:
         """What is wrong, one text each."""

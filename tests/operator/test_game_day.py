@@ -69,7 +69,8 @@ class Game:
         for one in says:
             assert one in said, f"{mistake}: {said}"
         assert "Traceback" not in said, said
-        self.played.append((mistake, said.strip().splitlines()[-1][:160]))
+        line = next(one for one in said.splitlines() if says[0] in one)
+        self.played.append((mistake, line[:160]))
 
     async def written(self, mistake: str, old: str, new: str, *says: str, **more: Any) -> None:
         """As `refused`, with a change of the configuration."""
@@ -139,7 +140,7 @@ async def at_the_start(g: Game) -> None:
     await g.refused("older binary on a newer database", "newer version; run that one")
     set_schema(g, str(schema.VERSION))
     ours = s.folder / "platform" / "party_a_public.pem"
-    await g.written("swapped keys", "platform_public.pem", ours.name, "platform",
+    await g.written("swapped keys", "platform_public.pem", ours.name, "failed   platform",
                     words=("check",), status=1)  # fmt: skip
     testnet = run_anvil("--chain-id", "11155111")
     try:
@@ -181,25 +182,29 @@ async def two_daemons(g: Game) -> None:
 
 
 async def disk_full(g: Game) -> None:
-    """No file of the daemon may grow; money goes on moving; then somebody makes room."""
+    """The database may not grow, the log a little; money moves on; then somebody makes room."""
     pid = g.scenario.daemon.pid
+    log = g.scenario.folder / "daemon.log"
+    before = log.stat().st_size
     _, most = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (1024, most))
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (before + 8192, most))
     count = len(g.scenario.round.deposits)
     await g.scenario._deposit("plain", "ETH", 1)
     made = g.scenario.round.deposits[count]
     _, stands = await g.order()
-    log = g.scenario.folder / "daemon.log"
+
+    def fresh() -> str:
+        return log.read_bytes()[before:].decode(errors="replace")
 
     async def said() -> bool:
-        return "trouble" in log.read_text(errors="replace")
+        return '"trouble"' in fresh()
 
     await wait_until("the daemon to say that it cannot write", said, 30)
-    assert await stands("pending")
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, most))
     await wait_until("the deposit after the disk was full", lambda: g.credited(made.address), 90)
     await wait_until("the withdrawal after it", lambda: stands("complete"), 90)
-    line = next(one for one in log.read_text().splitlines() if "trouble" in one)
+    line = next(one for one in fresh().splitlines() if '"trouble"' in one)
+    assert "database: " in line
     g.played.append(("disk full", line[:160]))
 
 

@@ -14,7 +14,7 @@ import itertools
 import random
 import shutil
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ from chain_adapter import money
 from chain_adapter.config import load
 from chain_adapter.core.states import Payout
 from chain_adapter.daemon import Daemon
-from chain_adapter.errors import LeaseLost
 from chain_adapter.sandbox.reference import (
     NATIVE_NAMES,
     TOKEN_NAME,
@@ -34,44 +33,16 @@ from chain_adapter.sandbox.reference import (
 )
 from chain_adapter.sandbox.reference_ledger import DECIMALS, TOKEN_DECIMALS
 from chain_adapter.sandbox.reference_tx import Flavour, key_of
-from chain_adapter.store import events, ledger, outbox, payout_marks, payouts, schema
+from chain_adapter.store import ledger, outbox, payout_marks, payouts, schema
 from chain_adapter.store.store import Store, Tx
+from tests.stories.books import shown
 from tests.stories.parts import CHAIN, Condition, Crasher, JumpClock, write_config
 from tests.stories.platform import Platform
+from tests.stories.steps import Step
 
 _serial = itertools.count()
 PLATFORM_DEPTH = 4
 FUNDS = {Flavour.ACCOUNT: 1000, Flavour.MEMO: 1000, Flavour.COIN: 10}
-
-
-class Step:
-    """Stands in for a loop: stepped by the test, which sees its errors as the loop would."""
-
-    def __init__(self, name: str, step: Callable[[], Awaitable[float | None]]) -> None:
-        self.name = name
-        self.step = step
-        self.failures = 0
-        self.last_error: str | None = None
-        self.errors: list[Exception] = []
-        self.off = False
-        self._stopped = asyncio.Event()
-
-    def wake(self) -> None:
-        """Every step is asked in every tick."""
-
-    def stop(self) -> None:
-        self._stopped.set()
-
-    async def run(self) -> None:
-        await self._stopped.wait()
-
-    async def once(self) -> None:
-        try:
-            await self.step()
-        except LeaseLost:
-            raise
-        except Exception as error:
-            self.errors.append(error)
 
 
 class SteppedDaemon(Daemon):
@@ -410,36 +381,4 @@ class World:
 
     def shown(self) -> str:
         """Everything that helps to see why a story hangs."""
-        lines = []
-        for row in self.read(lambda tx: tx.all(select(schema.payouts))):
-            lines.append(
-                f"payout {row.trans_id} {row.state} held={row.held_reason} reason={row.reason} "
-                f"code={row.claim_code} claimed={row.ever_claimed}"
-            )
-        for row in self.read(lambda tx: tx.all(select(schema.attempts))):
-            lines.append(
-                f"  attempt {row.id} {row.purpose} {(row.txid or '-')[:8]} {row.locks[-8:]} "
-                f"in={row.included_height} ok={row.ok} final={row.final} dead={row.dead} "
-                f"said={row.node_said}"
-            )
-        for row in self.read(lambda tx: tx.all(select(schema.outbox))):
-            if row.state != "acknowledged":
-                lines.append(
-                    f"  outbox {row.dedupe_key[:40]} {row.state} held={row.held} tries={row.tries} "
-                    f"code={row.last_code} {row.last_error}"
-                )
-        lines.append(f"alarms {sorted(self.alarms())}; errors {self.errors[-3:]}")
-        return "\n".join(lines)
-
-    def events_verify(self) -> None:
-        """The hash chain of events holds (nothing was changed behind it)."""
-        table = schema.events
-        previous: dict[str, str] = {}
-        rows = self.read(lambda tx: tx.all(select(table).order_by(table.c.scope, table.c.seq)))
-        for row in rows:
-            expected = events.digest(
-                previous.get(row.scope, events.GENESIS), row.scope, row.seq, row.at, row.what,
-                row.subject, row.detail,
-            )  # fmt: skip
-            assert row.hash == expected, f"event {row.scope}/{row.seq} breaks the chain"
-            previous[row.scope] = row.hash
+        return shown(self.store.read_now, self.alarms(), self.errors)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -183,12 +183,3 @@ def write_config(
 
 
 Condition = Callable[[], Any]
-
-
-async def eventually(
-    holds: Callable[[], Awaitable[bool]], *, limit_s: float, every_s: float = 0.05
-) -> None:
-    """Ask until it holds: for parts that run by themselves. Raises `TimeoutError`."""
-    async with asyncio.timeout(limit_s):
-        while not await holds():
-            await asyncio.sleep(every_s)

@@ -16,9 +16,9 @@ import aiohttp
 from aiohttp import web
 
 from chain_adapter import money
-from chain_adapter.demo.parts import Control, Process, command
+from chain_adapter.demo.parts import Control, Process, command, wait_until
+from chain_adapter.errors import AdapterError
 from chain_adapter_evm.devnet import AnvilDevnet
-from tests.stories.parts import eventually
 
 BLOCK_S = 0.2
 DEPTH = 3
@@ -190,7 +190,7 @@ balance_proof = "when_possible"
     async def start(self) -> None:
         """The daemon, and a pool that has addresses."""
         await self.daemon.start()
-        await eventually(self._has_pool, limit_s=60)
+        await wait_until("addresses", self._has_pool, 60)
 
     async def _has_pool(self) -> bool:
         return len(await self.control.get("addresses?symbol=ETH")) >= 40
@@ -227,10 +227,10 @@ balance_proof = "when_possible"
 
     async def at_rest(self, limit_s: float = 60) -> None:
         """Wait until all is credited and every order has ended; then compare. Raises
-        `AssertionError` or `TimeoutError`."""
+        `AssertionError`."""
         try:
-            await eventually(self._rests, limit_s=limit_s, every_s=0.2)
-        except TimeoutError:
+            await wait_until("rest", self._rests, limit_s, every_s=0.2)
+        except AdapterError:
             rows = [r for r in await self.control.get("withdrawals") if r["state"] != "complete"]
             raise AssertionError(
                 f"not at rest: {await self._missing()} of the deposits lack, {rows}\n"

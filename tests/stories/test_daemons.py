@@ -9,13 +9,13 @@ from sqlalchemy import create_engine, text, update
 
 from chain_adapter import daemon as daemon_module
 from chain_adapter.config import load
+from chain_adapter.demo.parts import wait_until
 from chain_adapter.errors import AlreadyRunning, LeaseLost, LedgerMismatch, SchemaMismatch
 from chain_adapter.keys.keystore import PublicKeys
 from chain_adapter.store import ledger, schema
 from chain_adapter.store.store import Store
 from tests.stories.conftest import MakeWorld
 from tests.stories.harness import SteppedDaemon, World
-from tests.stories.parts import eventually
 from tests.stories.truth import check
 
 
@@ -191,7 +191,7 @@ async def test_the_real_loops_run_end_to_end_and_stop_in_time(world: MakeWorld) 
         w.ledger.mine()
         return bool((await w.platform.withdrawal(order))["state"] == "complete")
 
-    await eventually(paid, limit_s=30)
+    await wait_until("the payment", paid, 30, every_s=0.05)
     stop.set()
     async with asyncio.timeout(15):
         await running

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from chain_adapter.demo.parts import wait_until
 from chain_adapter.sandbox.faults import KINDS
 from chain_adapter.sandbox.wapi import PATHS
 from chain_adapter_evm.devnet import AnvilDevnet
-from tests.stories.parts import eventually
 from tests.stories.real import Real
 
 pytestmark = pytest.mark.timeout(240)
@@ -58,14 +58,14 @@ async def test_every_fault_of_the_node_and_another_chain_behind_it(real: Real) -
         await real.order("USDT")
         seen = real.relay.bent
         real.relay.bend = bend
-        await eventually(lambda seen=seen: _more(real, seen + 3), limit_s=30)
+        await wait_until(bend, lambda seen=seen: _more(real, seen + 3), 30)
         real.relay.bend = None
     await real.at_rest(limit_s=90)
     # The wrong chain after a reconnect: nothing of it is read, nothing is sent to it.
     other = await AnvilDevnet.start("127.0.0.1:0", chain_id=4711)
     try:
         real.relay.bend = "reset"
-        await eventually(lambda seen=real.relay.bent: _more(real, seen + 2), limit_s=30)
+        await wait_until("a loss", lambda seen=real.relay.bent: _more(real, seen + 2), 30)
         real.relay.target, real.relay.bend = other.url, None
         await other.pay("ETH", real.paid_in[0][1], 10**18)
         await other.mine(6)
@@ -75,7 +75,7 @@ async def test_every_fault_of_the_node_and_another_chain_behind_it(real: Real) -
         async def refused() -> bool:
             return "another network" in real.daemon.tail(200)
 
-        await eventually(refused, limit_s=60)
+        await wait_until("the other network to be refused", refused, 60)
         row = next(r for r in await real.control.get("withdrawals") if r["trans_id"] == order)
         assert row["state"] in ("pending", "paying")
         assert int(await other.rpc("eth_getTransactionCount", real.hot, "latest"), 16) == 0

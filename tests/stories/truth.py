@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from chain_adapter.core.states import PAYOUT_ENDED, Payout
 from chain_adapter.sandbox.reference_tx import NATIVE
+from tests.stories.books import verify_events
 from tests.stories.harness import World
 
 
@@ -62,7 +63,7 @@ async def check(
     await _deposits(world)
     if fees:
         await _fees(world)
-    world.events_verify()
+    verify_events(world.read)
     if quiet:
         assert not world.errors, f"workers failed: {world.errors[:3]}\n{world.shown()}"
 
