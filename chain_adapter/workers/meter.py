@@ -70,7 +70,8 @@ def _heads(tx: Tx) -> dict[str, int]:
 
 def _since(tx: Tx, seen: Mapping[str, int]) -> tuple[dict[str, int], Sequence[Row[Any]]]:
     """Newest event of each scope, and how many of each kind came since."""
-    heads, found = _heads(tx), []
+    heads = _heads(tx)
+    found: list[Row[Any]] = []
     table = schema.events
     for scope, seq in heads.items():
         if seq == seen.get(scope, 0):

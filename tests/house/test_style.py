@@ -12,8 +12,9 @@ from tests.house.tree import tree_of as parsed
 MAX_LINES = 400
 LONG_ON_PURPOSE: dict[str, str] = {
     "chain_adapter/store/schema.py": "every table and constraint on one page, to be read at once",
-    "chain_adapter/store/payouts.py": "every transition of a payout, in the order of its life",
     "chain_adapter/demo/scenario.py": "the round is told from top to bottom",
+    "scripts/flips.py": "one row for each assumption, with what its opposite may do",
+    "tests/keys/test_process.py": "one process, from its start to its end",
 }
 """file -> why it is better in one piece than in two."""
 
