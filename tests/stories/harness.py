@@ -224,7 +224,7 @@ class World:
             if mine:
                 self.ledger.mine()
             self.ticks += 1
-            names = ["watcher", "consumer", "payer", "courier"]
+            names = ["watcher", "consumer", "sweeper", "payer", "courier"]
             if self.ticks % 4 == 1:
                 names.insert(1, "registrar")
             for name in names:
