@@ -10,6 +10,7 @@ from sqlalchemy import select
 from chain_adapter.core.states import PAYOUT_ENDED
 from chain_adapter.sandbox.reference_tx import NATIVE
 from chain_adapter.store import schema
+from tests.stories.books import verify_events
 from tests.stories.harness import World
 
 
@@ -80,5 +81,5 @@ async def conserve(world: World, extra: Counter[str] | None = None) -> None:
     for kind in ("sweep", "top-up", "cold"):
         for row in payouts(world, kind):
             assert row.state in (*PAYOUT_ENDED, "REFUSED"), world.shown()
-    world.events_verify()
+    verify_events(world.store.read_now)
     assert not world.errors, world.errors[:3]
